@@ -1,0 +1,15 @@
+"""RS4D: state space encoders, distilled from SAM, for remote-sensing instance segmentation.
+
+Importing the package registers its models, data sets, hooks and metrics with MMDetection, so that
+``custom_imports = dict(imports=['rs4d'])`` is all that a config needs.
+"""
+
+from .compat import ensure_mmcv_ops
+
+# MMDetection imports mmcv.ops as soon as its registries fill; this has to come first.
+ensure_mmcv_ops()
+
+from . import datasets, engine, evaluation, models  # noqa: E402
+
+__version__ = '0.1.0'
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']
