@@ -1,0 +1,20 @@
+"""Operations on tensors; nothing here knows of models or data."""
+
+from .fused_mamba import bidirectional_conv_silu, bidirectional_selective_scan
+from .selective_scan import (
+    EngineStatus,
+    ScanEngineError,
+    available_engines,
+    selective_scan,
+    use_engine,
+)
+
+__all__ = [
+    'EngineStatus',
+    'ScanEngineError',
+    'available_engines',
+    'bidirectional_conv_silu',
+    'bidirectional_selective_scan',
+    'selective_scan',
+    'use_engine',
+]

@@ -1,0 +1,142 @@
+"""The engines of the selective scan, and how one is chosen."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+
+from mmengine.logging import print_log
+from torch import Tensor
+
+from . import chunked, reference
+
+ENVIRONMENT_VARIABLE = 'RS4D_SCAN_ENGINE'
+
+# An engine is a module with forward, backward, unavailable_reason and unsupported_reason; the
+# README beside this file has the contract. Fastest first: 'auto' takes the first that can.
+ENGINES: dict[str, ModuleType] = {
+    'chunked': chunked,
+    'reference': reference,
+}
+
+
+class ScanEngineError(RuntimeError):
+    """An engine was asked for that does not exist or cannot run."""
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """Whether an engine can be used here.
+
+    Attributes:
+        available: True if it can.
+        reason: Why it cannot and what to install; empty if it can.
+    """
+
+    available: bool
+    reason: str = ''
+
+    def __str__(self) -> str:
+        return 'available' if self.available else f'not available: {self.reason}'
+
+
+class _Choice:
+    """What `use_engine` asks for; the only state of this package."""
+
+    engine: str | None = None
+    told_about_fallback = False
+
+
+def available_engines() -> dict[str, EngineStatus]:
+    """Say of every engine whether it can be used here, and if not, why.
+
+    Returns:
+        From the engine's name to its status, fastest first.
+    """
+    status = {}
+    for name, engine in ENGINES.items():
+        reason = engine.unavailable_reason()
+        status[name] = EngineStatus(reason is None, reason or '')
+    return status
+
+
+@contextmanager
+def use_engine(engine: str) -> Iterator[None]:
+    """Make `rs4d.ops.selective_scan` use one engine where the call itself says ``'auto'``.
+
+    Args:
+        engine: A name of `available_engines`, or ``'auto'``. It goes before the environment
+            variable ``RS4D_SCAN_ENGINE``.
+
+    Raises:
+        ScanEngineError: If the engine does not exist or cannot run here.
+    """
+    if engine != 'auto':
+        _require(engine, 'use_engine')
+    before = _Choice.engine
+    _Choice.engine = engine
+    try:
+        yield
+    finally:
+        _Choice.engine = before
+
+
+def choose_engine(u: Tensor, engine: str = 'auto') -> str:
+    """Find the engine for an input.
+
+    An explicit name wins over `use_engine`, that over ``RS4D_SCAN_ENGINE``, and that over the
+    fastest engine that fits the tensors.
+
+    Args:
+        u: The scan's input; its device and type decide what fits.
+        engine: A name, or ``'auto'``.
+
+    Returns:
+        The name of an engine that can run on ``u``.
+
+    Raises:
+        ScanEngineError: If the engine asked for does not exist, cannot run here, or does not take
+            such tensors.
+    """
+    source = 'the argument engine'
+    if engine == 'auto' and _Choice.engine is not None:
+        engine, source = _Choice.engine, 'use_engine'
+    elif engine == 'auto':
+        engine, source = os.environ.get(ENVIRONMENT_VARIABLE) or 'auto', ENVIRONMENT_VARIABLE
+    if engine != 'auto':
+        _require(engine, source)
+        reason = ENGINES[engine].unsupported_reason(u)
+        if reason is not None:
+            raise ScanEngineError(
+                f"The scan engine '{engine}', asked for by {source}, does not take this input: "
+                f"{reason}. Choose another engine, or 'auto'."
+            )
+        return engine
+    for name, module in ENGINES.items():
+        if module.unsupported_reason(u) is not None:
+            continue
+        reason = module.unavailable_reason()
+        if reason is None:
+            return name
+        if not _Choice.told_about_fallback:
+            _Choice.told_about_fallback = True
+            print_log(
+                f"The scan engine '{name}' would be the fastest for this input but is not "
+                f'available: {reason}',
+                logger='current',
+            )
+    raise ScanEngineError('No scan engine takes this input.')
+
+
+def _require(engine: str, source: str) -> None:
+    if engine not in ENGINES:
+        raise ScanEngineError(
+            f"There is no scan engine '{engine}', which {source} asks for. Choose one of "
+            f'auto, {", ".join(ENGINES)}.'
+        )
+    reason = ENGINES[engine].unavailable_reason()
+    if reason is not None:
+        raise ScanEngineError(
+            f"The scan engine '{engine}', asked for by {source}, cannot run: {reason}"
+        )
