@@ -1,0 +1,29 @@
+"""Data sets: SSDD, WHU, NWPU, SA-1B, generated scenes, and any COCO set of your own."""
+
+from .base import RemoteSensingCocoDataset
+from .errors import (
+    AnnotationError,
+    DatasetNotFoundError,
+    ImageDecodeError,
+    OutputExistsError,
+)
+from .generated_scenes import ScenesInsSegDataset
+from .nwpu import NWPUInsSegDataset
+from .sa1b import SA1BDataset
+from .ssdd import SSDDInsSegDataset
+from .transforms import PadKeepingShape
+from .whu import WHUInsSegDataset
+
+__all__ = [
+    'AnnotationError',
+    'DatasetNotFoundError',
+    'ImageDecodeError',
+    'NWPUInsSegDataset',
+    'OutputExistsError',
+    'PadKeepingShape',
+    'RemoteSensingCocoDataset',
+    'SA1BDataset',
+    'SSDDInsSegDataset',
+    'ScenesInsSegDataset',
+    'WHUInsSegDataset',
+]

@@ -1,0 +1,323 @@
+"""Checks of a data set's files, made when it is built, before any training time is spent."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.logging import MMLogger
+from PIL import Image, UnidentifiedImageError
+
+from .errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
+
+# EXIF tag of the camera's orientation; values from 5 on mean a quarter turn.
+_ORIENTATION = 0x0112
+_IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
+_ANNOTATION_KEYS = ('id', 'image_id', 'category_id', 'bbox', 'area', 'segmentation')
+
+
+def require_folder(path: str | os.PathLike, what: str, remedy: str) -> None:
+    """Raise unless a folder exists.
+
+    Args:
+        path: The folder.
+        what: What it is, for the message: ``'data root'``, ``'image folder'``.
+        remedy: What to do, as one or more sentences.
+
+    Raises:
+        DatasetNotFoundError: The folder is absent or not a folder.
+    """
+    if not Path(path).is_dir():
+        raise DatasetNotFoundError(
+            f"The {what} '{path}' does not exist or is not a folder (working directory "
+            f"'{Path.cwd()}', RS4D_DATA_ROOT={os.environ.get('RS4D_DATA_ROOT', '(unset)')}). "
+            f'{remedy}'
+        )
+
+
+def load_coco(ann_file: str | os.PathLike, remedy: str) -> dict[str, Any]:
+    """Read an annotation file and make sure that it has the structure of COCO instances.
+
+    Args:
+        ann_file: The JSON file.
+        remedy: What to do when it is missing.
+
+    Returns:
+        The file's content with the keys ``images``, ``annotations`` and ``categories``.
+
+    Raises:
+        DatasetNotFoundError: The file is absent.
+        AnnotationError: It is not JSON, or not COCO instances.
+    """
+    path = Path(ann_file)
+    if not path.is_file():
+        raise DatasetNotFoundError(f"The annotation file '{path}' does not exist. {remedy}")
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AnnotationError(
+            f"The annotation file '{path}' is not valid JSON ({error}). It may have been cut off "
+            'while it was copied or downloaded: get it again.'
+        ) from error
+    keys = ('images', 'annotations', 'categories')
+    if not isinstance(content, dict) or any(not isinstance(content.get(k), list) for k in keys):
+        found = sorted(content) if isinstance(content, dict) else f'a {type(content).__name__}'
+        raise AnnotationError(
+            f"The annotation file '{path}' is JSON but not COCO: expected an object with the lists "
+            f'{", ".join(keys)}, found {found}. Convert the annotations to COCO instances, or '
+            'point ann_file at the right file.'
+        )
+    _require_keys(path, 'images', content['images'], _IMAGE_KEYS)
+    _require_keys(path, 'categories', content['categories'], ('id', 'name'))
+    _require_keys(path, 'annotations', content['annotations'], _ANNOTATION_KEYS)
+    return content
+
+
+def _require_keys(path: Path, section: str, entries: Sequence[Any], keys: tuple[str, ...]) -> None:
+    for position, entry in enumerate(entries):
+        missing = [k for k in keys if not isinstance(entry, Mapping) or k not in entry]
+        if missing:
+            raise AnnotationError(
+                f"In the annotation file '{path}', {section}[{position}] lacks "
+                f'{", ".join(missing)}: instance segmentation needs {", ".join(keys)} in every '
+                f'entry of {section}. Add what is missing, or convert the annotations again.'
+            )
+    ids = [entry['id'] for entry in entries]
+    if len(set(ids)) != len(ids):
+        twice = next(i for i, count in Counter(ids).items() if count > 1)
+        raise AnnotationError(
+            f"In the annotation file '{path}', the id {twice!r} occurs more than once "
+            f'in {section}; ids have to be unique. Number the entries anew (files that were merged '
+            'by hand often keep both numberings).'
+        )
+
+
+def check_categories(
+    coco: Mapping[str, Any],
+    ann_file: str | os.PathLike,
+    classes: Sequence[str],
+    allow_more: bool,
+) -> None:
+    """Compare the annotation file's categories with the classes of the config.
+
+    MMDetection numbers labels in the file's order and drops what it does not know without a word,
+    which shows only as an average precision of 0; hence also the order is checked.
+
+    Args:
+        coco: Content of the annotation file.
+        ann_file: Its path, for messages.
+        classes: The class names that the data set was given.
+        allow_more: Whether the file may have categories beyond those, whose instances are left out.
+
+    Raises:
+        AnnotationError: The two do not match.
+    """
+    in_file = [category['name'] for category in coco['categories']]
+    remedy = (
+        'Point ann_file at the right file, use the data set class made for it, or give the data '
+        f'set the classes that the file has: metainfo=dict(classes={tuple(in_file)!r}), and the '
+        "heads' num_classes to match."
+    )
+    missing = [name for name in classes if name not in in_file]
+    more = [name for name in in_file if name not in classes]
+    if missing or (more and not allow_more):
+        raise AnnotationError(
+            f"The categories of the annotation file '{ann_file}' do not match the config: the "
+            f'config has {list(classes)}, the file has {in_file}. {remedy}'
+        )
+    if [name for name in in_file if name in classes] != list(classes):
+        raise AnnotationError(
+            f"The annotation file '{ann_file}' lists its categories in the order {in_file}, the "
+            f'config in the order {list(classes)}; labels are numbered in the order of the file, '
+            f'so names would be given to the wrong classes. {remedy}'
+        )
+
+
+def check_instances(
+    coco: Mapping[str, Any], ann_file: str | os.PathLike, classes: Sequence[str]
+) -> None:
+    """Make sure that there is something to learn from, and that boxes mean what COCO means.
+
+    Args:
+        coco: Content of the annotation file.
+        ann_file: Its path, for messages.
+        classes: The class names whose instances are used.
+
+    Raises:
+        AnnotationError: No usable instance, an unknown image or category, or boxes that cannot be
+            ``[x, y, width, height]`` in pixels.
+    """
+    images = {image['id']: image for image in coco['images']}
+    names = {category['id']: category['name'] for category in coco['categories']}
+    used, dropped, outside = 0, 0, 0
+    for annotation in coco['annotations']:
+        image = images.get(annotation['image_id'])
+        where = f"In the annotation file '{ann_file}', annotation {annotation['id']!r}"
+        if image is None or annotation['category_id'] not in names:
+            key = 'image_id' if image is None else 'category_id'
+            raise AnnotationError(
+                f'{where} has {key} {annotation[key]!r}, which the file does not define. Remove '
+                'the annotation, or convert the annotations again.'
+            )
+        if names[annotation['category_id']] not in classes:
+            continue
+        box = annotation['bbox']
+        if len(box) != 4 or not all(isinstance(v, int | float) for v in box):
+            raise AnnotationError(
+                f'{where} has the bbox {box!r}; expected four numbers [x, y, width, height] in '
+                'pixels. Convert the annotations again.'
+            )
+        x, y, width, height = box
+        # MMDetection leaves these out without saying so.
+        if annotation['area'] <= 0 or width < 1 or height < 1:
+            dropped += 1
+            continue
+        used += 1
+        outside += x + width > image['width'] + 1 or y + height > image['height'] + 1
+    if used == 0:
+        raise AnnotationError(
+            f"The annotation file '{ann_file}' has no usable instance of {list(classes)} in its "
+            f'{len(images)} images ({dropped} were left out for a box below one pixel or an area '
+            'of zero). Check that it is the file meant, that boxes and areas are in pixels rather '
+            'than in fractions of the image, or convert the annotations again.'
+        )
+    if outside > used / 2:
+        raise AnnotationError(
+            f"In the annotation file '{ann_file}', {outside} of {used} boxes reach beyond their "
+            'images. COCO boxes are [x, y, width, height] in pixels; these look like two corners '
+            '[x1, y1, x2, y2], or belong to images of another size. Convert the boxes.'
+        )
+    if dropped or outside:
+        MMLogger.get_current_instance().warning(
+            f"'{ann_file}': {dropped} annotations are left out (box below one pixel or area of "
+            f'zero), {outside} of {used} boxes reach beyond their images.'
+        )
+
+
+def check_image_files(
+    coco: Mapping[str, Any], img_dir: str | os.PathLike, num_sizes: int, remedy: str
+) -> None:
+    """Make sure that all images of an annotation file exist, and that their sizes agree.
+
+    Args:
+        coco: Content of the annotation file.
+        img_dir: Folder to which ``file_name`` is relative.
+        num_sizes: Of how many images, spread evenly over the set, the size is read and compared.
+        remedy: What to do when images are missing.
+
+    Raises:
+        DatasetNotFoundError: The folder or images are missing.
+        AnnotationError: An image has another size than its annotation says.
+        ImageDecodeError: One of the files that were opened is no image.
+    """
+    require_folder(img_dir, 'image folder', remedy)
+    names = [image['file_name'] for image in coco['images']]
+    # One listing a folder instead of one call a file: cheap on network disks too.
+    present: dict[str, set[str]] = {}
+    for folder in {os.path.dirname(name) for name in names}:
+        path = os.path.join(img_dir, folder)
+        present[folder] = set(os.listdir(path)) if os.path.isdir(path) else set()
+    missing = [n for n in names if os.path.basename(n) not in present[os.path.dirname(n)]]
+    if missing:
+        raise DatasetNotFoundError(
+            f"{len(missing)} of {len(names)} images are missing in '{img_dir}', the first is "
+            f"'{missing[0]}'. {remedy}"
+        )
+    for image in spread(coco['images'], num_sizes):
+        path = os.path.join(img_dir, image['file_name'])
+        size = read_image_size(path)
+        if size != (image['width'], image['height']):
+            raise AnnotationError(
+                f"The image '{path}' is {size[0]}x{size[1]} (width x height), its annotation says "
+                f'{image["width"]}x{image["height"]}, so boxes and masks would not lie where the '
+                'objects are. Use the images that the annotations were made on, or correct width '
+                'and height in the annotation file if only they are wrong.'
+            )
+
+
+def spread(items: Sequence[Any], count: int) -> Iterable[Any]:
+    """Choose up to ``count`` items spread evenly over a sequence, the first and last among them.
+
+    Args:
+        items: The sequence.
+        count: How many to choose at most.
+
+    Returns:
+        The chosen items in their order.
+    """
+    if count <= 0 or not items:
+        return []
+    if count >= len(items):
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
+
+
+def read_image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Read an image's size, from its header alone where the format allows.
+
+    Args:
+        path: The image file.
+
+    Returns:
+        Width and height in pixels, as the pipeline will see them (a JPEG's EXIF orientation is
+        applied).
+
+    Raises:
+        DatasetNotFoundError: The file is absent.
+        ImageDecodeError: The file is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            # OpenCV turns such JPEGs upright when it loads them.
+            if image.format == 'JPEG' and image.getexif().get(_ORIENTATION, 1) >= 5:
+                width, height = height, width
+            return width, height
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(f"The image '{path}' does not exist.") from error
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError):
+        # Pillow does not know every TIFF that OpenCV reads.
+        height, width = decode_image(path).shape[:2]
+        return width, height
+
+
+def decode_image(path: str | os.PathLike, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Read an image with OpenCV, as MMDetection's loading does, or say which file is broken.
+
+    Args:
+        path: The image file.
+        flags: OpenCV's reading flags.
+
+    Returns:
+        The image (H, W, 3) in BGR, or as ``flags`` ask for.
+
+    Raises:
+        DatasetNotFoundError: The file is absent.
+        ImageDecodeError: The file is empty, cut off or no image.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(
+            f"The image '{path}' does not exist. Put it there, or remove its entry from the "
+            'annotation file.'
+        ) from error
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error as error:
+        raise ImageDecodeError(_undecodable(path, data)) from error
+    if image is None:
+        raise ImageDecodeError(_undecodable(path, data))
+    return image
+
+
+def _undecodable(path: str | os.PathLike, data: np.ndarray) -> str:
+    state = 'is empty' if not data.size else f'({data.size} bytes) cannot be decoded as an image'
+    return (
+        f"The image file '{path}' {state}. It is cut off, damaged or not an image: get it again, "
+        'or remove the file together with its entry in the annotation file.'
+    )

@@ -1,0 +1,150 @@
+"""WHU building labels (semantic TIFFs) to COCO instances."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.logging import MMLogger
+
+from ..checks import decode_image, read_image_size, require_folder
+from ..errors import AnnotationError, DatasetNotFoundError
+from .coco_json import mask_to_segmentation, refuse_existing, write_json
+
+SPLITS = ('train', 'val', 'test')
+_SUFFIXES = {'.tif', '.tiff', '.png'}
+
+
+def convert_whu(
+    root: str | os.PathLike,
+    splits: Sequence[str] | None = None,
+    connectivity: int = 8,
+    min_area: int = 1,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Make ``annotations/WHU_building_{split}.json`` from the label images of a WHU folder.
+
+    Every connected component of a label becomes one instance, as is usual for this set: buildings
+    that touch are one. Nothing is written before all splits have been read.
+
+    Args:
+        root: Folder with ``{train,val,test}/{image,label}/*.tif``.
+        splits: Which splits to convert; those that are there by default.
+        connectivity: 8 joins pixels that touch at a corner, 4 does not.
+        min_area: Components below this many pixels are left out.
+        overwrite: Whether existing annotation files may be replaced.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DatasetNotFoundError: A folder or a label is missing.
+        AnnotationError: A label is not a mask of its image.
+        ImageDecodeError: A file does not decode.
+        OutputExistsError: An annotation file exists and ``overwrite`` is off.
+        ValueError: ``connectivity`` is neither 4 nor 8.
+    """
+    if connectivity not in (4, 8):
+        raise ValueError(f'connectivity is {connectivity}; choose 4 or 8.')
+    root = Path(root)
+    remedy = 'Give the folder of WHU that holds {train,val,test}/{image,label}/*.tif.'
+    require_folder(root, 'WHU folder', remedy)
+    if splits is None:
+        splits = [split for split in SPLITS if (root / split).is_dir()]
+    if not splits:
+        raise DatasetNotFoundError(f"'{root}' has none of the folders {SPLITS}. {remedy}")
+    targets = {s: root / 'annotations' / f'WHU_building_{s}.json' for s in splits}
+    refuse_existing(list(targets.values()), overwrite)
+    contents = {s: _convert_split(root / s, s, connectivity, min_area, remedy) for s in splits}
+    for split, content in contents.items():
+        write_json(targets[split], content, overwrite)
+        MMLogger.get_current_instance().info(
+            f"'{targets[split]}': {len(content['images'])} images, "
+            f'{len(content["annotations"])} instances'
+        )
+    return list(targets.values())
+
+
+def _convert_split(
+    folder: Path, split: str, connectivity: int, min_area: int, remedy: str
+) -> dict[str, Any]:
+    for kind in ('image', 'label'):
+        require_folder(folder / kind, f'{kind} folder', remedy)
+    images = sorted(
+        (p for p in (folder / 'image').iterdir() if p.suffix.lower() in _SUFFIXES),
+        key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r'(\d+)', p.name)],
+    )
+    if not images:
+        raise DatasetNotFoundError(f"'{folder / 'image'}' has no .tif, .tiff or .png. {remedy}")
+    coco: dict[str, Any] = dict(
+        info=dict(description=f'WHU building, {split}, one instance per connected component'),
+        licenses=[],
+        categories=[dict(id=1, name='building', supercategory=None)],
+        images=[],
+        annotations=[],
+    )
+    for image_id, path in enumerate(images):
+        width, height = read_image_size(path)
+        label = _read_label(folder / 'label' / path.name, (height, width))
+        coco['images'].append(dict(id=image_id, file_name=path.name, width=width, height=height))
+        for annotation in label_to_annotations(label, connectivity, min_area):
+            # COCO's evaluation takes the id 0 for "no match", so annotations count from 1.
+            annotation.update(id=len(coco['annotations']) + 1, image_id=image_id)
+            coco['annotations'].append(annotation)
+    return coco
+
+
+def _read_label(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    if not path.is_file():
+        raise DatasetNotFoundError(
+            f"The label '{path}' is missing; each image needs a label of the same name. Extract "
+            'the set again.'
+        )
+    label = decode_image(path, cv2.IMREAD_UNCHANGED)
+    values = np.unique(label)
+    if label.shape != shape or len(values) > 2 or (len(values) == 2 and values[0] != 0):
+        raise AnnotationError(
+            f"The label '{path}' is not a mask of its image: expected one channel of {shape[0]}x"
+            f'{shape[1]} (height x width) with 0 and one other value, found {label.shape} with the '
+            f'values {values[:5].tolist()}. Check that it is the right file.'
+        )
+    return label > 0
+
+
+def label_to_annotations(
+    label: np.ndarray, connectivity: int = 8, min_area: int = 1
+) -> list[dict[str, Any]]:
+    """Split a semantic mask into instances.
+
+    Args:
+        label: (H, W) bool, True on buildings.
+        connectivity: 8 joins pixels that touch at a corner, 4 does not.
+        min_area: Components below this many pixels are left out.
+
+    Returns:
+        One COCO annotation per connected component, from top to bottom, without ``id`` and
+        ``image_id``: ``category_id``, ``bbox`` (x, y, width, height), ``area`` in pixels,
+        ``iscrowd`` and ``segmentation``, which rasterises to the component exactly.
+    """
+    count, components, stats, _ = cv2.connectedComponentsWithStats(
+        label.astype(np.uint8), connectivity=connectivity
+    )
+    annotations = []
+    for component in range(1, count):
+        x, y, width, height, area = stats[component].tolist()
+        if area < min_area:
+            continue
+        crop = components[y : y + height, x : x + width] == component
+        annotations.append(
+            dict(
+                category_id=1,
+                bbox=[x, y, width, height],
+                area=area,
+                iscrowd=0,
+                segmentation=mask_to_segmentation(crop, (x, y), label.shape),
+            )
+        )
+    return annotations

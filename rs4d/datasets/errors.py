@@ -1,0 +1,17 @@
+"""Errors of the data sets; each message says what is wrong, in which file, and what to do."""
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """A data root, image folder, image or annotation file that a config names is not there."""
+
+
+class AnnotationError(ValueError):
+    """An annotation or label file does not hold what the config expects of it."""
+
+
+class ImageDecodeError(ValueError):
+    """A file that should be an image cannot be decoded."""
+
+
+class OutputExistsError(FileExistsError):
+    """A tool was asked to write where something has been written before."""

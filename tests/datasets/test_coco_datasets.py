@@ -1,0 +1,194 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from mmdet.registry import DATASETS
+from PIL import Image
+from pycocotools.coco import COCO
+
+from rs4d.datasets import (
+    AnnotationError,
+    DatasetNotFoundError,
+    ImageDecodeError,
+    RemoteSensingCocoDataset,
+    SSDDInsSegDataset,
+)
+from rs4d.datasets.checks import read_image_size
+
+PIPELINE = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='PackDetInputs'),
+]
+
+
+def build(root, cls=SSDDInsSegDataset, **kwargs):
+    settings = dict(
+        data_root=str(root),
+        ann_file='annotations/train.json',
+        data_prefix=dict(img='imgs/'),
+        pipeline=PIPELINE,
+    )
+    return cls(**(settings | kwargs))
+
+
+def one(**changes):
+    """An annotation of the tiny set with changes."""
+    annotation = dict(id=1, image_id=0, category_id=1, bbox=[30, 20, 20, 10], area=200, iscrowd=0)
+    annotation['segmentation'] = [[30, 20, 50, 20, 50, 30, 30, 30]]
+    return [annotation | changes]
+
+
+def test_sample_holds_the_annotated_instance(tiny_coco):
+    sample = build(tiny_coco())[2]
+    instances = sample['data_samples'].gt_instances
+    assert sample['inputs'].shape == (3, 40, 60)
+    assert instances.bboxes.tensor.tolist() == [[30, 20, 50, 30]]
+    mask = np.zeros((40, 60), bool)
+    mask[20:30, 30:50] = True
+    assert np.array_equal(instances.masks.masks[0].astype(bool), mask)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'says'),
+    [
+        (dict(categories=[dict(id=1, name='boat')]), "the file has ['boat']"),
+        (dict(categories=[dict(id=1, name='ship'), dict(id=2, name='x')]), 'do not match'),
+        (dict(annotations=[]), 'no usable instance'),
+        (dict(annotations=one(area=0)), 'no usable instance'),
+        (dict(annotations=one(bbox=[0.1, 0.2, 0.3, 0.3])), 'no usable instance'),
+        (dict(annotations=one(bbox=[30, 20, 55, 38])), 'two corners'),
+        (dict(annotations=one(bbox=[30, 20])), 'four numbers'),
+        (dict(annotations=one(image_id=9)), 'image_id 9'),
+        (dict(annotations=one(category_id=9)), 'category_id 9'),
+        (dict(annotations=one() + one()), 'more than once'),
+        (dict(annotations=[dict(id=1)]), 'lacks image_id'),
+        (dict(images=[dict(id=0, file_name='0.png', width=40, height=60)]), 'image_id 1'),
+        (dict(images=None), 'not COCO'),
+    ],
+)
+def test_bad_annotations_are_refused_when_built(tiny_coco, changes, says):
+    with pytest.raises(AnnotationError, match=r'train\.json') as info:
+        build(tiny_coco(**changes))
+    assert says in str(info.value)
+    assert '\n' not in str(info.value)
+
+
+def test_size_on_disk_is_compared(tiny_coco):
+    root = tiny_coco()
+    cv2.imwrite(str(root / 'imgs/1.png'), np.zeros((60, 40, 3), np.uint8))
+    with pytest.raises(AnnotationError, match=r'1\.png.*40x60.*60x40'):
+        build(root)
+
+
+def test_size_of_a_turned_jpeg_is_the_one_that_is_loaded(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / 'turned.jpg'
+    Image.new('RGB', (30, 20)).save(path, exif=exif)
+    height, width = cv2.imread(str(path)).shape[:2]
+    assert read_image_size(path) == (width, height) == (20, 30)
+
+
+def test_annotation_file_that_is_not_json(tiny_coco):
+    root = tiny_coco()
+    (root / 'annotations/train.json').write_text('{"images": [')
+    with pytest.raises(AnnotationError, match=r'train\.json.*not valid JSON'):
+        build(root)
+
+
+def test_annotation_file_that_is_a_list(tiny_coco):
+    root = tiny_coco()
+    (root / 'annotations/train.json').write_text('[1, 2]')
+    with pytest.raises(AnnotationError, match='found a list'):
+        build(root)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'says'),
+    [
+        (dict(data_root='nowhere'), 'data root'),
+        (dict(ann_file='annotations/other.json'), r'other\.json'),
+        (dict(data_prefix=dict(img='pictures/')), 'image folder'),
+    ],
+)
+def test_missing_files_are_named_with_the_remedy(tiny_coco, kwargs, says):
+    with pytest.raises(DatasetNotFoundError, match=says) as info:
+        build(tiny_coco(), **kwargs)
+    assert 'RS4D_DATA_ROOT' in str(info.value)
+    assert 'SSDD/imgs' in str(info.value)
+
+
+def test_missing_images_are_counted(tiny_coco):
+    root = tiny_coco()
+    (root / 'imgs/2.png').unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"1 of 3 images.*'2\.png'"):
+        build(root)
+
+
+@pytest.mark.parametrize('content', [b'', b'not an image', None])
+def test_broken_image_is_named(tiny_coco, content):
+    root = tiny_coco()
+    path = root / 'imgs/1.png'
+    path.write_bytes(path.read_bytes()[:60] if content is None else content)
+    # Not looked at while building, found when read.
+    dataset = build(root, num_size_checks=0)
+    dataset[0]
+    with pytest.raises(ImageDecodeError, match=r'1\.png'):
+        dataset[1]
+    if content is not None:
+        with pytest.raises(ImageDecodeError, match=r'1\.png'):
+            build(root)
+
+
+def test_other_pipeline_errors_pass_through(tiny_coco):
+    def fail(results):
+        raise ZeroDivisionError('mine')
+
+    with pytest.raises(ZeroDivisionError, match='mine'):
+        build(tiny_coco(), pipeline=[fail])[0]
+
+
+def test_own_classes_may_leave_categories_out(tiny_coco):
+    root = tiny_coco(categories=[dict(id=1, name='ship'), dict(id=2, name='pier')])
+    dataset = build(root, RemoteSensingCocoDataset, metainfo=dict(classes=('ship',)))
+    assert len(dataset) == 3
+
+
+def test_order_of_classes_is_the_files(tiny_coco):
+    root = tiny_coco(categories=[dict(id=1, name='ship'), dict(id=2, name='pier')])
+    with pytest.raises(AnnotationError, match='order'):
+        build(root, RemoteSensingCocoDataset, metainfo=dict(classes=('pier', 'ship')))
+
+
+@pytest.mark.parametrize(
+    ('name', 'cls', 'counts'),
+    [
+        ('SSDD', 'SSDDInsSegDataset', {'train': (838, 1891), 'val': (232, 484)}),
+        ('NWPU', 'NWPUInsSegDataset', {'train': (470, 2833), 'val': (130, 743)}),
+    ],
+)
+def test_real_sets_have_their_published_counts(data_root, name, cls, counts):
+    for split, (images, instances) in counts.items():
+        ann_file = data_root(name) / f'annotations/{name}_instances_{split}.json'
+        dataset = DATASETS.build(
+            dict(
+                type=cls,
+                data_root=str(data_root(name)),
+                ann_file=str(ann_file.resolve()),
+                data_prefix=dict(img='imgs/'),
+                pipeline=PIPELINE,
+                test_mode=True,
+            )
+        )
+        assert len(dataset) == images
+        assert sum(len(dataset.get_data_info(i)['instances']) for i in range(images)) == instances
+        names = [c['name'] for c in json.loads(ann_file.read_text())['categories']]
+        assert list(dataset.metainfo['classes']) == names
+        assert len(dataset.metainfo['palette']) == len(names)
+        # The masks in the sample are the ones that pycocotools draws.
+        coco = COCO(str(ann_file))
+        sample = dataset[0]['data_samples']
+        truth = [coco.annToMask(a) for a in coco.imgToAnns[sample.img_id]]
+        assert np.array_equal(sample.gt_instances.masks.masks, np.stack(truth))

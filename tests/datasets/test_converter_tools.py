@@ -1,0 +1,46 @@
+"""The command lines of tools/dataset_converters, in this process."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+TOOLS = Path(__file__).parents[2] / 'tools/dataset_converters'
+
+
+def main_of(name):
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_generate_scenes(tmp_path, capsys):
+    main = main_of('generate_scenes')
+    args = [str(tmp_path), '--num-train', '2', '--num-val', '1', '--size', '64']
+    assert main(args) == 0
+    assert 'scenes_train.json' in capsys.readouterr().out
+    assert len(list((tmp_path / 'imgs').iterdir())) == 3
+    assert main([*args, '--seed', '5']) == 2
+    error = capsys.readouterr().err
+    assert '--overwrite' in error
+    assert error.count('\n') == 1
+    assert main([*args, '--seed', '5', '--overwrite']) == 0
+    assert main([*args, '--num-val', '0', '--overwrite']) == 2
+    # A refused call leaves what is there.
+    content = json.loads((tmp_path / 'annotations/scenes_val.json').read_text())
+    assert content['info']['seed'] == 5
+
+
+def test_whu2coco(data_root, tmp_path, capsys):
+    main = main_of('whu2coco')
+    shutil.copytree(data_root('WHU'), tmp_path / 'WHU')
+    assert main([str(tmp_path / 'WHU'), '--splits', 'val']) == 0
+    assert [p.name for p in (tmp_path / 'WHU/annotations').iterdir()] == ['WHU_building_val.json']
+    assert main([str(tmp_path / 'WHU')]) == 2
+    assert 'WHU_building_val.json' in capsys.readouterr().err
+
+
+def test_whu2coco_without_input(tmp_path, capsys):
+    assert main_of('whu2coco')([str(tmp_path / 'nowhere')]) == 2
+    assert 'nowhere' in capsys.readouterr().err
