@@ -4,18 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install test demo lint clean
+.PHONY: help install test demo lint asan clean
 
 help:
 	@echo "make install   create $(VENV) and install rs4d with its test tools"
 	@echo "make test      lint and test (installs first if need be)"
 	@echo "make demo      distil, fine-tune and score a small model on generated scenes"
 	@echo "make lint      ruff and mypy"
+	@echo "make asan      the scan's C++ kernels under sanitizers"
 	@echo "make clean     remove $(VENV) and caches; data/ and work_dirs/ stay"
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml setup.py $(wildcard rs4d/ops/csrc/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 14) else "rs4d needs Python 3.10 to 3.13, but $(PYTHON) is %d.%d. Choose another one: make PYTHON=python3.12 install" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
@@ -32,6 +33,16 @@ lint: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
+
+# The scan's kernels under AddressSanitizer and UndefinedBehaviorSanitizer; needs g++.
+asan: $(STAMP)
+	mkdir -p build/asan
+	g++ -O1 -g -std=c++17 -fPIC -shared -ffp-contract=fast -fsanitize=address,undefined \
+		-fno-sanitize-recover=undefined -fno-omit-frame-pointer -Wno-psabi -pthread \
+		rs4d/ops/csrc/*.cpp -o build/asan/kernels.so
+	RS4D_CPU_KERNELS=$(CURDIR)/build/asan/kernels.so ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+		$(BIN)/python -m pytest tests/ops/test_cpu.py -p no:cacheprovider
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

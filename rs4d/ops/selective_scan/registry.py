@@ -9,19 +9,22 @@ from types import ModuleType
 from mmengine.logging import print_log
 from torch import Tensor
 
-from . import chunked, reference
+from rs4d.errors import UserError
+
+from . import chunked, cpu, reference
 
 ENVIRONMENT_VARIABLE = 'RS4D_SCAN_ENGINE'
 
 # An engine is a module with forward, backward, unavailable_reason and unsupported_reason; the
 # README beside this file has the contract. Fastest first: 'auto' takes the first that can.
 ENGINES: dict[str, ModuleType] = {
+    'cpu': cpu,
     'chunked': chunked,
     'reference': reference,
 }
 
 
-class ScanEngineError(RuntimeError):
+class ScanEngineError(UserError, RuntimeError):
     """An engine was asked for that does not exist or cannot run."""
 
 

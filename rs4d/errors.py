@@ -1,0 +1,13 @@
+"""What all errors share that are the user's to mend."""
+
+
+class UserError(Exception):
+    """An input is wrong: a file, a config, a command.
+
+    The message is one paragraph that says what is wrong, where, and what to do; the tools print it
+    without a traceback. Errors derive from this class and from the built-in one that fits.
+    """
+
+
+class InputSizeError(UserError, ValueError):
+    """An image has a size that an encoder cannot take."""

@@ -1,0 +1,199 @@
+"""The compiled CPU kernels: the library, its structures and its threads.
+
+The library has a plain C interface and is called through ctypes, which releases Python's lock
+meanwhile. Its sources are in ``csrc``; its structures there and here have to match.
+"""
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from ctypes import POINTER, byref, c_double, c_int, c_int64, c_void_p
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+LIBRARY_VARIABLE = 'RS4D_CPU_KERNELS'
+# The rows of `boundaries` are padded to whole vectors of any width.
+_CHANNEL_PADDING = 32
+
+
+class Rows(ctypes.Structure):
+    """A float32 array (batch, length, channels) with adjacent channels."""
+
+    _fields_ = [('data', c_void_p), ('batch_stride', c_int64), ('row_stride', c_int64)]
+
+
+class Direction(ctypes.Structure):
+    """The inputs of one scan; ``boundaries`` may be null."""
+
+    _fields_ = [
+        ('u', Rows),
+        ('delta', Rows),
+        ('B', Rows),
+        ('C', Rows),
+        ('boundaries', c_void_p),
+        ('reverse', c_int64),
+    ]
+
+
+class Scan(ctypes.Structure):
+    """One or two scans with the same A, D and bias, added, scaled and gated."""
+
+    _fields_ = [
+        ('batch', c_int64),
+        ('length', c_int64),
+        ('channels', c_int64),
+        ('states', c_int64),
+        ('threads', c_int64),
+        ('directions', c_int64),
+        ('softplus', c_int64),
+        ('scale', c_double),
+        ('A', c_void_p),
+        ('D', c_void_p),
+        ('delta_bias', c_void_p),
+        ('z', Rows),
+        ('direction', Direction * 2),
+    ]
+
+
+class DirectionGrads(ctypes.Structure):
+    """Where the gradients of one scan's inputs go."""
+
+    _fields_ = [('u', Rows), ('delta', Rows), ('B', c_void_p), ('C', c_void_p)]
+
+
+class ScanGrads(ctypes.Structure):
+    """The gradient of the output, and where those of the inputs go."""
+
+    _fields_ = [
+        ('blocks', c_int64),
+        ('y', Rows),
+        ('z', Rows),
+        ('A', c_void_p),
+        ('D', c_void_p),
+        ('delta_bias', c_void_p),
+        ('direction', DirectionGrads * 2),
+    ]
+
+
+def library_path() -> Path:
+    """Return where the library is: beside this file, or where ``RS4D_CPU_KERNELS`` says."""
+    default = Path(__file__).with_name('_cpu_kernels.so')
+    return Path(os.environ.get(LIBRARY_VARIABLE) or default)
+
+
+@functools.cache
+def unavailable_reason() -> str | None:
+    """Say why the kernels cannot be used here.
+
+    Returns:
+        One sentence with the remedy, or None if they can be used.
+    """
+    path = library_path()
+    if not path.is_file():
+        return (
+            'the C++ kernels were not built when rs4d was installed. Install a C++ compiler (g++ or '
+            "clang++) and install rs4d again; the compiler's messages are shown by "
+            '"pip install -v".'
+        )
+    try:
+        library()
+    except OSError as error:
+        return f'{path.name} cannot be loaded ({error}). Install rs4d again on this machine.'
+    return None
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Load the kernels and hand them PyTorch's OpenMP threads.
+
+    Returns:
+        The library, its functions declared.
+
+    Raises:
+        OSError: If it is not there or does not fit this machine.
+    """
+    kernels = ctypes.CDLL(str(library_path()))
+    declarations: dict[str, tuple[list[type], type | None]] = {
+        'rs4d_set_parallel_entry': ([c_void_p], None),
+        'rs4d_set_simd_level': ([c_int], c_int),
+        'rs4d_simd_level': ([], c_int),
+        'rs4d_chunk_steps': ([], c_int64),
+        'rs4d_scan_blocks': ([POINTER(Scan)], c_int64),
+        'rs4d_scan_forward': ([POINTER(Scan), POINTER(Rows)], c_int),
+        'rs4d_scan_backward': ([POINTER(Scan), POINTER(ScanGrads)], c_int),
+    }
+    for name, (arguments, result) in declarations.items():
+        function = getattr(kernels, name)
+        function.argtypes, function.restype = arguments, result
+    share_threads(kernels)
+    return kernels
+
+
+def share_threads(kernels: ctypes.CDLL) -> None:
+    """Let the kernels run on the threads of PyTorch's OpenMP runtime, where there is one."""
+    # PyTorch loads it into the global namespace.
+    entry = getattr(ctypes.CDLL(None), 'GOMP_parallel', None)
+    kernels.rs4d_set_parallel_entry(ctypes.cast(entry, c_void_p) if entry else None)
+
+
+class _Process:
+    forked = False
+
+
+def _note_fork() -> None:
+    _Process.forked = True
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def num_threads() -> int:
+    """Return PyTorch's number of threads; 1 in a forked process, which has lost its thread pool."""
+    return 1 if _Process.forked else torch.get_num_threads()
+
+
+def adjacent(x: Tensor) -> Tensor:
+    """Return (B, L, C) float32 with adjacent channels; a copy only where they are not."""
+    return x if x.stride(2) == 1 or x.shape[2] == 1 else x.contiguous()
+
+
+def rows(x: Tensor | None) -> Rows:
+    """Describe a tensor of `adjacent` to the kernels; the tensor has to outlive the call."""
+    if x is None:
+        return Rows(None, 0, 0)
+    return Rows(x.data_ptr(), x.stride(0), x.stride(1))
+
+
+def pointer(x: Tensor | None) -> int | None:
+    """Return a contiguous tensor's address, or None."""
+    return None if x is None else x.data_ptr()
+
+
+def empty_boundaries(batch: int, length: int, channels: int, states: int) -> Tensor:
+    """Return memory for the states before each chunk, (batch, chunks, states, padded channels)."""
+    steps = library().rs4d_chunk_steps()
+    padded = -(-channels // _CHANNEL_PADDING) * _CHANNEL_PADDING
+    return torch.empty(
+        batch, -(-length // steps), states, padded, dtype=torch.float32, device='cpu'
+    )
+
+
+def call(function: Callable[..., int], *structures: ctypes.Structure) -> None:
+    """Call a kernel.
+
+    Args:
+        function: One of `library`.
+        *structures: Passed by reference.
+
+    Raises:
+        MemoryError: If the kernel found no memory for its work space.
+    """
+    if function(*map(byref, structures)) != 0:
+        raise MemoryError(
+            'rs4d: a CPU kernel found no memory for its work space. Use a smaller batch or image, '
+            'or fewer threads (torch.set_num_threads).'
+        )

@@ -1,0 +1,100 @@
+// The C ABI: each entry picks the widest kernel that the machine can run.
+#include <atomic>
+
+#include "parallel.h"
+#include "scan_backward.h"
+#include "scan_forward.h"
+
+#define RS4D_API extern "C" __attribute__((visibility("default")))
+
+namespace rs4d {
+namespace {
+
+// Instruction sets: 0 baseline (SSE2, NEON), 1 AVX2 with FMA, 2 AVX-512.
+int machine_level() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    return avx2 ? (avx512 ? 2 : 1) : 0;
+#else
+    return 0;
+#endif
+}
+
+std::atomic<int> level{machine_level()};
+
+}  // namespace
+
+// Defines kernel(void*, task, scratch) for each instruction set and kernel_for(level).
+#if defined(__x86_64__)
+#define RS4D_TARGET_1 __attribute__((target("avx2,fma")))
+#define RS4D_TARGET_2 __attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")))
+#define RS4D_KERNEL(kernel, Context)                                                         \
+    static void kernel##_0(const void* c, std::int64_t i, float* s) {                        \
+        kernel<4>(*static_cast<const Context*>(c), i, s);                                    \
+    }                                                                                        \
+    RS4D_TARGET_1 static void kernel##_1(const void* c, std::int64_t i, float* s) {          \
+        kernel<8>(*static_cast<const Context*>(c), i, s);                                    \
+    }                                                                                        \
+    RS4D_TARGET_2 static void kernel##_2(const void* c, std::int64_t i, float* s) {          \
+        kernel<16>(*static_cast<const Context*>(c), i, s);                                   \
+    }                                                                                        \
+    static Task kernel##_for(int level) {                                                    \
+        return level == 2 ? kernel##_2 : level == 1 ? kernel##_1 : kernel##_0;               \
+    }
+#else
+#define RS4D_KERNEL(kernel, Context)                                                         \
+    static void kernel##_0(const void* c, std::int64_t i, float* s) {                        \
+        kernel<4>(*static_cast<const Context*>(c), i, s);                                    \
+    }                                                                                        \
+    static Task kernel##_for(int) { return kernel##_0; }
+#endif
+
+RS4D_KERNEL(forward_task, ForwardTask)
+RS4D_KERNEL(backward_task, BackwardTask)
+
+}  // namespace rs4d
+
+using rs4d::BackwardTask;
+using rs4d::ForwardTask;
+using rs4d::Rows;
+using rs4d::Scan;
+using rs4d::ScanGrads;
+
+RS4D_API int rs4d_simd_level() { return rs4d::level; }
+
+RS4D_API int rs4d_set_simd_level(int level) {
+    rs4d::level = std::max(0, std::min(level, rs4d::machine_level()));
+    return rs4d::level;
+}
+
+RS4D_API std::int64_t rs4d_chunk_steps() { return rs4d::kChunk; }
+
+RS4D_API int rs4d_scan_forward(const Scan* scan, const Rows* y) {
+    // Several blocks a thread, so that an uneven end costs little; a channel's result does not
+    // depend on its block.
+    const std::int64_t vectors = (scan->channels + 15) / 16;
+    const std::int64_t wanted = (4 * scan->threads + scan->batch - 1) / scan->batch;
+    const ForwardTask task{scan, *y, std::max<std::int64_t>(1, std::min(vectors, wanted))};
+    return rs4d::run_tasks(rs4d::forward_task_for(rs4d::level), &task, scan->batch * task.blocks,
+                           scan->threads, rs4d::forward_scratch<16>(*scan, task.blocks));
+}
+
+// Blocks for ScanGrads, at most one for 32 channels: the widest kernel's group.
+RS4D_API std::int64_t rs4d_scan_blocks(const Scan* scan) {
+    const std::int64_t groups = (scan->channels + 31) / 32;
+    const std::int64_t wanted = (2 * scan->threads + scan->batch - 1) / scan->batch;
+    return std::max<std::int64_t>(1, std::min(groups, wanted));
+}
+
+RS4D_API int rs4d_scan_backward(const Scan* scan, const ScanGrads* grads) {
+    const BackwardTask task{scan, grads};
+    // The widest kernel needs the most.
+    const std::int64_t groups = rs4d::groups_of<16>(*scan);
+    const std::int64_t scratch = rs4d::BackwardScratch<16>::size(
+        *scan, (groups + grads->blocks - 1) / grads->blocks);
+    return rs4d::run_tasks(rs4d::backward_task_for(rs4d::level), &task,
+                           scan->batch * grads->blocks, scan->threads, scratch);
+}

@@ -1,0 +1,161 @@
+// The selective scan's problem as it crosses the C ABI, and what forward and backward share.
+//
+//   h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t,   y_t = C_t h_t + D u_t
+//
+// Time runs in chunks of kChunk steps. Of a chunk, a tile of some channels is copied into scratch
+// memory in the order of the scan, steps by channels, so that the loops over states see neither
+// direction nor strides and stay in the first-level cache.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "simd.h"
+
+namespace rs4d {
+
+constexpr std::int64_t kChunk = 64;
+
+// A (batch, length, channels) array whose channels are adjacent; strides in floats.
+struct Rows {
+    float* data;
+    std::int64_t batch_stride;
+    std::int64_t row_stride;
+};
+
+struct Direction {
+    Rows u, delta;  // (batch, length, channels)
+    Rows B, C;      // (batch, length, states)
+    // States before each chunk, (batch, chunks, states, padded_channels); or null. Written by the
+    // forward pass, read by the backward pass, which computes them again where they are null.
+    float* boundaries;
+    std::int64_t reverse;  // 1: the scan starts at the last row
+};
+
+struct Scan {
+    std::int64_t batch, length, channels, states;
+    std::int64_t threads;
+    std::int64_t directions;  // 1 or 2, which are added up
+    std::int64_t softplus;    // 1: delta = softplus(given + bias)
+    double scale;             // of the directions' sum
+    const float* A;           // (channels, states)
+    const float* D;           // (channels) or null
+    const float* delta_bias;  // (channels) or null
+    Rows z;                   // gate before its SiLU, or null data
+    Direction direction[2];
+};
+
+struct DirectionGrads {
+    Rows u, delta;
+    // Sums over the channels of one block, (blocks, batch, length, states).
+    float* B;
+    float* C;
+};
+
+struct ScanGrads {
+    std::int64_t blocks;  // of channels; a task is one of them in one batch element
+    Rows y;               // given
+    Rows z;               // null data where there is no gate
+    float* A;             // (batch, channels, states)
+    float* D;             // (batch, channels) or null
+    float* delta_bias;    // (batch, channels) or null
+    DirectionGrads direction[2];
+};
+
+RS4D_INLINE std::int64_t chunks_of(const Scan& scan) {
+    return (scan.length + kChunk - 1) / kChunk;
+}
+
+// Channels in `boundaries`: whole vectors of any width fit.
+RS4D_INLINE std::int64_t padded_channels(const Scan& scan) { return (scan.channels + 31) / 32 * 32; }
+
+// A row of the scan: data of step `step`, counted in the order of the scan.
+RS4D_INLINE float* row_at(const Scan& scan, const Rows& rows, const Direction& direction,
+                          std::int64_t batch, std::int64_t step) {
+    const std::int64_t row = direction.reverse ? scan.length - 1 - step : step;
+    return rows.data + batch * rows.batch_stride + row * rows.row_stride;
+}
+
+RS4D_INLINE std::ptrdiff_t step_stride(const Rows& rows, const Direction& direction) {
+    return direction.reverse ? -rows.row_stride : rows.row_stride;
+}
+
+// A part [first, last) of `count` things in `parts` even parts.
+RS4D_INLINE void part_of(std::int64_t count, std::int64_t parts, std::int64_t part,
+                         std::int64_t& first, std::int64_t& last) {
+    first = count * part / parts;
+    last = count * (part + 1) / parts;
+}
+
+// A of channels [channel, channel + W) as (states, stride) in scratch, times log2(e): the exponent
+// of 2 instead of e. Zeros behind the last channel.
+template <int W>
+RS4D_INLINE void load_A(const Scan& scan, std::int64_t channel, float* tile,
+                        std::int64_t tile_stride) {
+    for (std::int64_t n = 0; n < scan.states; ++n) {
+        for (std::int64_t i = 0; i < W; ++i) {
+            const bool inside = channel + i < scan.channels;
+            tile[n * tile_stride + i] =
+                inside ? scan.A[(channel + i) * scan.states + n] * kLog2E : 0.0f;
+        }
+    }
+}
+
+template <int W>
+RS4D_INLINE Vec<W> load_channels(const float* p, std::int64_t channel, std::int64_t lanes) {
+    return p == nullptr ? Vec<W>{} : load_lanes<W>(p + channel, lanes);
+}
+
+template <int W>
+RS4D_INLINE Vec<W> delta_of(const Scan& scan, Vec<W> given, Vec<W> bias) {
+    return scan.softplus ? softplus<W>(given + bias) : given + bias;
+}
+
+// Moves NB adjacent states of W channels through `steps` steps, adding C h to y where WITH_Y.
+// dt, du (= dt u) and y are (steps, tile_stride); A and h are (NB, state_stride).
+template <int W, int NB, bool WITH_Y>
+RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const float* dt,
+                         const float* du, float* y, const float* B, std::ptrdiff_t B_step,
+                         const float* C, std::ptrdiff_t C_step, const float* A, float* h,
+                         std::int64_t state_stride) {
+    Vec<W> a[NB], state[NB];
+    for (int j = 0; j < NB; ++j) {
+        a[j] = load<W>(A + j * state_stride);
+        state[j] = load<W>(h + j * state_stride);
+    }
+    for (std::int64_t i = 0; i < steps; ++i) {
+        const Vec<W> dt_i = load<W>(dt + i * tile_stride);
+        const Vec<W> du_i = load<W>(du + i * tile_stride);
+        Vec<W> sum{};
+        if (WITH_Y) sum = load<W>(y + i * tile_stride);
+        for (int j = 0; j < NB; ++j) {
+            Vec<W> scale, excess;
+            exp2_parts<W>(dt_i * a[j], scale, excess);
+            const Vec<W> kept = state[j] * scale;
+            state[j] = kept * excess + (kept + du_i * B[i * B_step + j]);
+            if (WITH_Y) sum += state[j] * C[i * C_step + j];
+        }
+        if (WITH_Y) store<W>(y + i * tile_stride, sum);
+    }
+    for (int j = 0; j < NB; ++j) store<W>(h + j * state_stride, state[j]);
+}
+
+// The same for all states.
+template <int W, bool WITH_Y>
+RS4D_INLINE void advance_all(std::int64_t states, std::int64_t steps, std::int64_t tile_stride,
+                             const float* dt, const float* du, float* y, const float* B,
+                             std::ptrdiff_t B_step, const float* C, std::ptrdiff_t C_step,
+                             const float* A, float* h, std::int64_t state_stride) {
+    std::int64_t n = 0;
+    for (; n + 4 <= states; n += 4) {
+        advance<W, 4, WITH_Y>(steps, tile_stride, dt, du, y, B + n, B_step, C + n, C_step,
+                              A + n * state_stride, h + n * state_stride, state_stride);
+    }
+    for (; n < states; ++n) {
+        advance<W, 1, WITH_Y>(steps, tile_stride, dt, du, y, B + n, B_step, C + n, C_step,
+                              A + n * state_stride, h + n * state_stride, state_stride);
+    }
+}
+
+}  // namespace rs4d

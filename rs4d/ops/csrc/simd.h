@@ -1,0 +1,138 @@
+// Vectors of W floats and the few functions the kernels need, in the compilers' portable vector
+// extension (GCC, Clang). A vector wider than the machine's is split by the compiler.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+// Kernels are templates that have to be inlined into a function with the right target attribute;
+// a call left standing would be compiled for the baseline machine.
+#define RS4D_INLINE inline __attribute__((always_inline))
+
+namespace rs4d {
+
+template <int W>
+struct Simd {
+    typedef float F __attribute__((vector_size(W * sizeof(float))));
+    typedef std::int32_t I __attribute__((vector_size(W * sizeof(float))));
+};
+
+template <int W>
+using Vec = typename Simd<W>::F;
+
+template <int W>
+RS4D_INLINE Vec<W> splat(float x) {
+    return Vec<W>{} + x;
+}
+
+template <int W>
+RS4D_INLINE Vec<W> load(const float* p) {
+    Vec<W> v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+template <int W>
+RS4D_INLINE void store(float* p, Vec<W> v) {
+    std::memcpy(p, &v, sizeof v);
+}
+
+// The first `lanes` floats (any number, also below 0), zeros behind them.
+template <int W>
+RS4D_INLINE Vec<W> load_lanes(const float* p, std::int64_t lanes) {
+    if (lanes >= W) return load<W>(p);
+    float part[W] = {};
+    for (std::int64_t i = 0; i < lanes; ++i) part[i] = p[i];
+    return load<W>(part);
+}
+
+template <int W>
+RS4D_INLINE void store_lanes(float* p, Vec<W> v, std::int64_t lanes) {
+    if (lanes >= W) return store<W>(p, v);
+    float part[W];
+    store<W>(part, v);
+    for (std::int64_t i = 0; i < lanes; ++i) p[i] = part[i];
+}
+
+// Sums of W/4 lanes each: what is left to add is as narrow as the narrowest machine.
+RS4D_INLINE Vec<4> fold(Vec<4> v) { return v; }
+RS4D_INLINE Vec<4> fold(Vec<8> v) {
+    Vec<4> low, high;
+    std::memcpy(&low, &v, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    return low + high;
+}
+RS4D_INLINE Vec<4> fold(Vec<16> v) {
+    Vec<8> low, high;
+    std::memcpy(&low, &v, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    return fold(low + high);
+}
+
+// 2^x = scale * (1 + excess), both parts within 1e-7 relative. Keeping the excess apart from the 1
+// matters where x is tiny: a decay of 1 - 1e-6 rounded to float would be wrong by 6e-8 at every one
+// of 16384 steps. Below -127 the scale is 0, above 128 it is infinite, NaN comes back as excess.
+template <int W>
+RS4D_INLINE void exp2_parts(Vec<W> x, Vec<W>& scale, Vec<W>& excess) {
+    const Vec<W> lowest = splat<W>(-127.0f), highest = splat<W>(128.0f);
+    x = lowest > x ? lowest : x;  // in this order NaN passes
+    x = highest < x ? highest : x;
+    // Adding 1.5 * 2^23 leaves the rounded x in the low bits of the mantissa; + 127 is the bias of
+    // the exponent, to which the shift moves them.
+    const Vec<W> magic = splat<W>(12582912.0f + 127.0f);
+    const Vec<W> shifted = x + magic;
+    const Vec<W> f = x - (shifted - magic);
+    // Minimax on [-0.5, 0.5] in the relative error of 2^f.
+    Vec<W> p = splat<W>(1.326472614891827e-3f);
+    p = p * f + 9.671512991189957e-3f;
+    p = p * f + 5.550733581185341e-2f;
+    p = p * f + 2.402224242687225e-1f;
+    p = p * f + 6.931470036506653e-1f;
+    excess = p * f;
+    typename Simd<W>::I bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    bits = bits << 23;
+    std::memcpy(&scale, &bits, sizeof scale);
+}
+
+constexpr float kLog2E = 1.4426950408889634f;
+constexpr float kLn2 = 0.6931471805599453f;
+
+template <int W>
+RS4D_INLINE Vec<W> exp_of(Vec<W> x) {
+    Vec<W> scale, excess;
+    exp2_parts<W>(x * kLog2E, scale, excess);
+    return scale * (1.0f + excess);
+}
+
+// 1 - exp(-x) without cancellation at small x.
+template <int W>
+RS4D_INLINE Vec<W> one_minus_exp_neg(Vec<W> x) {
+    Vec<W> scale, excess;
+    exp2_parts<W>(x * -kLog2E, scale, excess);
+    return (1.0f - scale) - scale * excess;
+}
+
+template <int W>
+RS4D_INLINE Vec<W> sigmoid(Vec<W> x) {
+    return 1.0f / (1.0f + exp_of<W>(-x));
+}
+
+// log(1 + exp(x)) = max(x, 0) + log1p(v), v = exp(-|x|) in [0, 1]; with s = v / (2 + v) in [0, 1/3]
+// log1p(v) = 2 artanh(s), an even polynomial times s (minimax, 4e-9).
+template <int W>
+RS4D_INLINE Vec<W> softplus(Vec<W> x) {
+    const Vec<W> zero = Vec<W>{};
+    const Vec<W> positive = zero > x ? zero : x;
+    const Vec<W> v = exp_of<W>(zero > x ? x : -x);
+    const Vec<W> s = v / (2.0f + v);
+    const Vec<W> square = s * s;
+    Vec<W> p = splat<W>(2.817858159542084e-1f);
+    p = p * square + 2.796063423156738e-1f;
+    p = p * square + 4.002490043640137e-1f;
+    p = p * square + 6.666631698608398e-1f;
+    p = p * square + 2.0f;
+    return positive + p * s;
+}
+
+}  // namespace rs4d

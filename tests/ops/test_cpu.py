@@ -1,0 +1,207 @@
+"""The compiled CPU kernels of the selective scan: every instruction set, edges, threads, forks."""
+
+import importlib
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from rs4d.ops import cpu_kernels
+
+# The package exports functions of the same names.
+cpu = importlib.import_module('rs4d.ops.selective_scan.cpu')
+reference = importlib.import_module('rs4d.ops.selective_scan.reference')
+
+pytestmark = pytest.mark.skipif(
+    cpu_kernels.unavailable_reason() is not None, reason=str(cpu_kernels.unavailable_reason())
+)
+NAMES = ('y', 'u', 'delta', 'A', 'B', 'C', 'D')
+
+
+@pytest.fixture(params=[0, 1, 2], ids=['baseline', 'avx2', 'avx512'])
+def simd_level(request: pytest.FixtureRequest) -> Iterator[int]:
+    kernels = cpu_kernels.library()
+    best = kernels.rs4d_simd_level()
+    if kernels.rs4d_set_simd_level(request.param) != request.param:
+        pytest.skip('this machine has no such instructions')
+    yield request.param
+    kernels.rs4d_set_simd_level(best)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def inputs(batch: int, length: int, channels: int, states: int) -> list[Tensor]:
+    """Draw u, delta, A, B, C and D; delta over three decades, A over two."""
+    generator = torch.Generator().manual_seed(batch * length + channels * states)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return [
+        normal(batch, length, channels),
+        0.03 * torch.exp(1.5 * normal(batch, length, channels)),
+        -torch.exp(1.5 * normal(channels, states)),
+        normal(batch, length, states),
+        normal(batch, length, states),
+        normal(channels),
+    ]
+
+
+def run(engine: object, tensors: list[Tensor | None], reverse: bool) -> list[Tensor | None]:
+    y = engine.forward(*tensors, reverse)
+    weight = torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
+    return [y, *engine.backward(weight, *tensors, reverse)]
+
+
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    return ((got.double() - expected).norm() / expected.norm().clamp_min(1e-30)).item()
+
+
+def assert_matches_definition(tensors: list[Tensor | None], reverse: bool) -> None:
+    got = run(cpu, tensors, reverse)
+    expected = run(reference, [None if x is None else x.double() for x in tensors], reverse)
+    for name, x, y in zip(NAMES, got, expected, strict=True):
+        if y is None:
+            assert x is None
+            continue
+        assert x.dtype == torch.float32
+        assert x.shape == y.shape
+        assert relative_error(x, y) < (1e-5 if name == 'y' else 1e-4), name
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+@pytest.mark.parametrize(
+    'shape',
+    [
+        (1, 1, 1, 1),
+        (2, 63, 3, 16),  # less than a vector
+        (1, 64, 16, 4),  # one chunk, one vector
+        (3, 65, 17, 5),  # one more of each
+        (1, 129, 33, 1),
+        (2, 130, 100, 19),
+        (2, 40, 7, 0),
+        (0, 5, 4, 3),
+    ],
+)
+def test_matches_definition(
+    simd_level: int, shape: tuple[int, int, int, int], reverse: bool
+) -> None:
+    assert_matches_definition(inputs(*shape), reverse)
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_without_skip(reverse: bool) -> None:
+    assert_matches_definition([*inputs(2, 70, 20, 6)[:5], None], reverse)
+
+
+def test_strided_inputs(simd_level: int) -> None:
+    u, delta, A, B, C, D = inputs(2, 70, 24, 6)
+    both = torch.cat([u, delta], dim=2)
+    rows = torch.cat([B, C], dim=2)
+    strided = [both[..., :24], both[..., 24:], A, rows[..., :6], rows[..., 6:], D]
+    assert not strided[1].is_contiguous()
+    channels_first = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (u, delta, B, C)]
+    expected = run(cpu, [u, delta, A, B, C, D], True)
+    for tensors in (
+        strided,
+        [*channels_first[:2], A.t().contiguous().t(), *channels_first[2:], D],
+    ):
+        for x, y in zip(run(cpu, tensors, True), expected, strict=True):
+            torch.testing.assert_close(x, y, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('A_value', [-0.01, -64.0])
+@pytest.mark.parametrize('delta_value', [1e-4, 20.0])
+def test_extremes_over_a_long_sequence(delta_value: float, A_value: float) -> None:
+    # Constant values: rounding errors of the decay add up instead of averaging out.
+    u, _, _, B, C, D = inputs(1, 16384, 2, 2)
+    A, delta = torch.full((2, 2), A_value), torch.full_like(u, delta_value)
+    assert_matches_definition([u, delta, A, B, C, D], False)
+
+
+def test_mixed_extremes() -> None:
+    torch.manual_seed(0)
+    u, _, _, B, C, D = inputs(1, 4096, 8, 4)
+    delta = torch.logspace(-4, 1.3, u.numel())[torch.randperm(u.numel())].view(u.shape)
+    A = -torch.logspace(-2, 1.8, 32)[torch.randperm(32)].view(8, 4)
+    assert_matches_definition([u, delta, A, B, C, D], True)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('index', range(6), ids=NAMES[1:])
+def test_not_finite_values_propagate(simd_level: int, index: int, value: float) -> None:
+    tensors = inputs(1, 80, 18, 4)
+    tensors[index].view(-1)[tensors[index].numel() // 2] = value
+    got = run(cpu, tensors, False)
+    expected = run(reference, tensors, False)
+    for name, x, y in zip(NAMES, got, expected, strict=True):
+        finite = y.isfinite()
+        # An infinite step forgets the past: both are right to keep later values finite.
+        if finite.all():
+            continue
+        assert not x.isfinite().all(), name
+
+
+def test_threads_change_nothing_that_they_should_not(simd_level: int, threads: None) -> None:
+    tensors = inputs(2, 200, 150, 16)
+    results = {}
+    for count in (1, 2, 3, 4):
+        torch.set_num_threads(count)
+        results[count] = run(cpu, tensors, False)
+        for x, y in zip(run(cpu, tensors, False), results[count], strict=True):
+            assert torch.equal(x, y), 'two runs with the same threads differ'
+        assert torch.equal(results[count][0], results[1][0])
+        for x, y in zip(results[count], results[1], strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-4)
+
+
+def test_own_threads_give_the_same(threads: None) -> None:
+    torch.set_num_threads(3)
+    tensors = inputs(2, 200, 150, 16)
+    expected = run(cpu, tensors, False)
+    kernels = cpu_kernels.library()
+    kernels.rs4d_set_parallel_entry(None)
+    try:
+        got = run(cpu, tensors, False)
+    finally:
+        cpu_kernels.share_threads(kernels)
+    for x, y in zip(got, expected, strict=True):
+        assert torch.equal(x, y)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_forked_process_starts_no_threads(threads: None) -> None:
+    torch.set_num_threads(2)
+    tensors = inputs(1, 100, 64, 16)
+    run(cpu, tensors, False)  # the parent's threads exist now
+    child = os.fork()
+    if child == 0:
+        before = len(os.listdir('/proc/self/task')) if os.path.isdir('/proc/self/task') else 0
+        cpu.forward(*tensors, False)
+        after = len(os.listdir('/proc/self/task')) if os.path.isdir('/proc/self/task') else 0
+        os._exit(0 if before == after else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_missing_library_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setenv(cpu_kernels.LIBRARY_VARIABLE, str(tmp_path / 'absent.so'))
+    reason = cpu_kernels.unavailable_reason.__wrapped__()
+    assert 'compiler' in reason
+
+
+def test_broken_library_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    broken = tmp_path / 'broken.so'
+    broken.write_bytes(b'not a library')
+    monkeypatch.setenv(cpu_kernels.LIBRARY_VARIABLE, str(broken))
+    cpu_kernels.library.cache_clear()
+    try:
+        assert 'broken.so' in cpu_kernels.unavailable_reason.__wrapped__()
+    finally:
+        cpu_kernels.library.cache_clear()
