@@ -1,7 +1,7 @@
 # SSDD at a size for CPUs: flips both ways and a mild scale jitter.
 _base_ = './ssdd_instance.py'
 
-image_size = 320
+image_size = 256
 pad_val = dict(img=(104, 116, 124), masks=0)
 
 train_pipeline = [

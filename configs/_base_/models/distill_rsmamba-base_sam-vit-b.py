@@ -1,0 +1,22 @@
+# RSMamba-base follows the embedding of SAM's ViT-B; noise and mask at 20 % each at most.
+# The checkpoint is Meta's: https://github.com/facebookresearch/segment-anything#model-checkpoints
+model = dict(
+    type='FeatureDistiller',
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=16,
+    ),
+    student=dict(type='RSMamba', arch='base', img_size=1024),
+    teacher=dict(
+        type='SAMViT',
+        arch='base',
+        checkpoint='{{$RS4D_DATA_ROOT:data}}/checkpoints/sam_vit_b_01ec64.pth',
+    ),
+    corruption=dict(
+        type='AdaptiveNoiseMasking', noise_ratio=0.2, mask_ratio=0.2, schedule='adaptive'
+    ),
+    loss=dict(type='FeatureLoss', kind='l1'),
+)

@@ -1,0 +1,21 @@
+_base_ = './mask-rcnn_rsmamba-base.py'
+
+norm_cfg = dict(type='LN2d')
+model = dict(
+    backbone=dict(
+        arch='large',
+        out_indices=tuple(range(1, 28, 2)),
+        init_cfg=dict(checkpoint='work_dirs/rs4d-large_sam-vit-l_sa1b/latest.pth'),
+    ),
+    neck=[
+        dict(
+            type='RSFeatureAggregator',
+            in_channels=256,
+            num_inputs=14,
+            hidden_channels=32,
+            out_channels=256,
+            norm_cfg=norm_cfg,
+        ),
+        dict(type='SimpleFPN', in_channels=256, out_channels=256, num_outs=5, norm_cfg=norm_cfg),
+    ],
+)

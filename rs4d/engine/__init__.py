@@ -1,0 +1,5 @@
+"""What runs around the models: hooks."""
+
+from .hooks import LatestCheckpointHook
+
+__all__ = ['LatestCheckpointHook']

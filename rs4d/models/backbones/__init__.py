@@ -1,0 +1,7 @@
+"""Image encoders: `RSMamba`, and the networks that teach it or compare with it."""
+
+from .rsmamba import RSMamba
+from .sam_vit import SAMViT
+from .timm_encoder import TimmEncoder
+
+__all__ = ['RSMamba', 'SAMViT', 'TimmEncoder']

@@ -1,0 +1,343 @@
+"""RSMamba: a bidirectional state space image encoder.
+
+The encoder of "Efficient Remote Sensing Instance Segmentation with Linear-Time State Space Distilled
+Visual Foundation Models" (Yang et al., IEEE TGRS 64, 2026): patches in raster order, Mamba mixers
+(Gu and Dao, 2023) run over the sequence in both directions with the same weights, one pre-norm for
+all blocks, and SAM's neck width, so that its embedding compares with SAM's without a projection.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import trunc_normal_
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from rs4d.errors import InputSizeError
+from rs4d.ops import bidirectional_conv_silu, bidirectional_selective_scan
+
+ARCHITECTURES: dict[str, dict[str, int]] = {
+    'small': dict(embed_dims=256, num_layers=16, inner_dims=512),
+    'base': dict(embed_dims=256, num_layers=24, inner_dims=512),
+    'large': dict(embed_dims=256, num_layers=28, inner_dims=640),
+    'huge': dict(embed_dims=256, num_layers=32, inner_dims=640),
+}
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches to tokens.
+
+    Args:
+        in_channels: Channels of the image.
+        embed_dims: Channels of a token.
+        patch_size: Side of a patch in pixels.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, patch_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, stride=patch_size)
+
+    def forward(self, img: Tensor) -> Tensor:
+        """Map an image (B, in_channels, H, W) to (B, embed_dims, H/patch, W/patch)."""
+        return self.projection(img)
+
+
+class BidirectionalMambaMixer(nn.Module):
+    """A Mamba mixer run forwards and backwards over a sequence with the same weights, averaged.
+
+    ``in_proj``, the gate and ``out_proj`` act on each token alone and so commute with the flip of
+    the sequence: they run once for both directions. The parameters' names and shapes are those of
+    the usual Mamba mixer.
+
+    Args:
+        embed_dims: Channels of a token.
+        inner_dims: Channels inside of the mixer.
+        d_state: States a channel.
+        d_conv: Taps of the depthwise convolution.
+        dt_rank: Width of the bottleneck that makes delta.
+        scan_engine: Engine of `rs4d.ops.selective_scan`.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        inner_dims: int,
+        d_state: int = 16,
+        d_conv: int = 4,
+        dt_rank: int = 16,
+        scan_engine: str = 'auto',
+    ) -> None:
+        super().__init__()
+        self.inner_dims = inner_dims
+        self.d_state = d_state
+        self.dt_rank = dt_rank
+        self.scan_engine = scan_engine
+        self.in_proj = nn.Linear(embed_dims, 2 * inner_dims, bias=False)
+        self.conv1d = nn.Conv1d(
+            inner_dims, inner_dims, d_conv, groups=inner_dims, padding=d_conv - 1
+        )
+        self.x_proj = nn.Linear(inner_dims, dt_rank + 2 * d_state, bias=False)
+        self.dt_proj = nn.Linear(dt_rank, inner_dims)
+        self.A_log = nn.Parameter(torch.empty(inner_dims, d_state))
+        self.D = nn.Parameter(torch.empty(inner_dims))
+        self.out_proj = nn.Linear(inner_dims, embed_dims, bias=False)
+        self.reset_state_space()
+
+    @torch.no_grad()
+    def reset_state_space(self, dt_min: float = 1e-3, dt_max: float = 0.1) -> None:
+        """Initialise A, D and delta as Mamba does (Gu and Dao, 2023, section 3.6).
+
+        Args:
+            dt_min: Smallest time step that the bias of ``dt_proj`` alone gives.
+            dt_max: Largest one; the steps are log-uniform between.
+        """
+        states = torch.arange(1, self.d_state + 1, dtype=torch.float32)
+        self.A_log.copy_(states.log().expand_as(self.A_log))
+        self.D.fill_(1.0)
+        bound = self.dt_rank**-0.5
+        self.dt_proj.weight.uniform_(-bound, bound)
+        log_range = math.log(dt_max) - math.log(dt_min)
+        dt = torch.exp(torch.rand(self.inner_dims) * log_range + math.log(dt_min))
+        # The inverse of softplus, so that softplus(bias) = dt.
+        self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+
+    def _delta_B_C(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        dt, B, C = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        # The bias is added with the softplus, next to the scan.
+        return F.linear(dt, self.dt_proj.weight), B, C
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix a token sequence (B, L, embed_dims) into one of the same shape."""
+        u, z = self.in_proj(x).chunk(2, dim=-1)
+        u_forward, u_backward = bidirectional_conv_silu(
+            u, self.conv1d.weight.squeeze(1), self.conv1d.bias
+        )
+        delta_forward, B_forward, C_forward = self._delta_B_C(u_forward)
+        delta_backward, B_backward, C_backward = self._delta_B_C(u_backward)
+        y = bidirectional_selective_scan(
+            u_forward,
+            u_backward,
+            delta_forward,
+            delta_backward,
+            -torch.exp(self.A_log.float()),
+            B_forward,
+            C_forward,
+            B_backward,
+            C_backward,
+            self.D.float(),
+            self.dt_proj.bias.float(),
+            z,
+            engine=self.scan_engine,
+        )
+        return self.out_proj(y)
+
+
+@MODELS.register_module()
+class RSMamba(BaseModule):
+    """Bidirectional Mamba image encoder with one resolution throughout.
+
+    Args:
+        arch: ``'small'``, ``'base'``, ``'large'``, ``'huge'``, or a dict with ``embed_dims``,
+            ``num_layers`` and ``inner_dims``, and optionally ``d_state`` (16), ``d_conv`` (4) and
+            ``dt_rank`` (16).
+        img_size: Side, or height and width, in pixels for which the position embedding is learned.
+            Other input sizes interpolate it.
+        patch_size: Side of a patch in pixels.
+        in_channels: Channels of the image.
+        out_indices: Blocks whose maps are returned, counted from 0; negative ones count from the
+            end. Default: the last one. Blocks behind the last index are not run and not trained.
+        frozen_stages: -1 trains everything; 0 freezes the patch and position embedding; k also the
+            first k blocks, and with them the pre-norm that all blocks share.
+        with_cp: Activation checkpointing: each block is run again in the backward pass, and only
+            its input is kept.
+        scan_engine: Engine of `rs4d.ops.selective_scan`; ``'auto'`` takes the fastest that fits.
+        init_cfg: MMEngine's initialisation, such as ``dict(type='Pretrained', checkpoint=...,
+            prefix='student.')`` for the student of a distillation run.
+
+    Raises:
+        ValueError: If an argument is not one of the choices above.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, int] = 'base',
+        img_size: int | tuple[int, int] = 1024,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        out_indices: Sequence[int] | int | None = None,
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        scan_engine: str = 'auto',
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        settings = dict(_architecture(arch))
+        self.embed_dims = settings.pop('embed_dims')
+        self.num_layers = settings.pop('num_layers')
+        self.patch_size = patch_size
+        self.with_cp = with_cp
+        self.out_indices = _block_indices(out_indices, self.num_layers)
+        if not -1 <= frozen_stages <= self.num_layers:
+            raise ValueError(
+                f'RSMamba: frozen_stages={frozen_stages} is outside of -1 ... {self.num_layers}, '
+                f'the number of blocks of arch={arch!r}.'
+            )
+        self.frozen_stages = frozen_stages
+
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.pos_embed_size = self._grid(height, width)
+        tokens = self.pos_embed_size[0] * self.pos_embed_size[1]
+        self.patch_embed = PatchEmbed(in_channels, self.embed_dims, patch_size)
+        self.pos_embed = nn.Parameter(torch.zeros(1, tokens, self.embed_dims))
+        self.pre_norm = nn.LayerNorm(self.embed_dims, eps=1e-6)
+        self.layers = nn.ModuleList(
+            BidirectionalMambaMixer(self.embed_dims, **settings, scan_engine=scan_engine)
+            for _ in range(self.num_layers)
+        )
+        self.ln1 = nn.LayerNorm(self.embed_dims, eps=1e-6)
+        self.register_load_state_dict_pre_hook(_adapt_checkpoint)
+        self._freeze()
+
+    def init_weights(self) -> None:
+        """Draw the position embedding and scale the blocks' outputs, then apply ``init_cfg``.
+
+        The residual stream sums ``num_layers`` outputs, so each is scaled by its inverse square
+        root (GPT-2's rule, which Mamba follows).
+        """
+        trunc_normal_(self.pos_embed, std=0.02)
+        with torch.no_grad():
+            for name, weight in self.named_parameters():
+                if name.endswith('out_proj.weight'):
+                    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+                    weight.div_(math.sqrt(self.num_layers))
+        super().init_weights()
+
+    def forward(self, img: Tensor) -> tuple[Tensor, ...]:
+        """Encode normalised images.
+
+        Args:
+            img: (B, in_channels, H, W), H and W multiples of ``patch_size``.
+
+        Returns:
+            One map (B, embed_dims, H/patch_size, W/patch_size) for each of ``out_indices``. The last
+            block's map has passed the final LayerNorm.
+
+        Raises:
+            InputSizeError: If a side is not a multiple of ``patch_size``.
+        """
+        grid = self._grid(*img.shape[-2:])
+        x = self.patch_embed(img).flatten(2).transpose(1, 2)
+        x = x + resize_pos_embed(self.pos_embed, self.pos_embed_size, grid)
+        maps = []
+        for index, layer in enumerate(self.layers[: self.out_indices[-1] + 1]):
+            if self.with_cp and torch.is_grad_enabled():
+                x = checkpoint(self._block, layer, x, use_reentrant=False)
+            else:
+                x = self._block(layer, x)
+            if index in self.out_indices:
+                out = self.ln1(x) if index == self.num_layers - 1 else x
+                maps.append(out.transpose(1, 2).unflatten(2, grid))
+        return tuple(maps)
+
+    def train(self, mode: bool = True) -> 'RSMamba':
+        """Set the mode and keep the frozen part frozen."""
+        super().train(mode)
+        self._freeze()
+        return self
+
+    def _block(self, layer: nn.Module, x: Tensor) -> Tensor:
+        return x + layer(self.pre_norm(x))
+
+    def _freeze(self) -> None:
+        frozen: list[nn.Module] = list(self.layers[self.out_indices[-1] + 1 :])
+        if frozen:
+            frozen.append(self.ln1)
+        if self.frozen_stages >= 0:
+            self.pos_embed.requires_grad_(False)
+            frozen.append(self.patch_embed)
+        if self.frozen_stages > 0:
+            frozen += [self.pre_norm, *self.layers[: self.frozen_stages]]
+        for module in frozen:
+            module.requires_grad_(False)
+
+    def _grid(self, height: int, width: int) -> tuple[int, int]:
+        if height % self.patch_size or width % self.patch_size:
+            raise InputSizeError(
+                f'RSMamba cuts its input into patches of {self.patch_size}x{self.patch_size} pixels, '
+                f'but got height {height} and width {width}. Make both multiples of '
+                f'{self.patch_size}: choose such an img_size or scale in the config, or let the '
+                f"model's data_preprocessor pad with pad_size_divisor={self.patch_size}."
+            )
+        return height // self.patch_size, width // self.patch_size
+
+
+def resize_pos_embed(pos_embed: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
+    """Interpolate a position embedding to another grid, bicubic.
+
+    Args:
+        pos_embed: One vector for each cell in raster order, (1, h * w, C).
+        size: Its grid (h, w).
+        new_size: The grid wanted.
+
+    Returns:
+        (1, new h * new w, C).
+    """
+    if tuple(size) == tuple(new_size):
+        return pos_embed
+    grid = pos_embed.transpose(1, 2).unflatten(2, size)
+    # Bicubic interpolation is not defined for half precision on every device.
+    resized = F.interpolate(grid.float(), new_size, mode='bicubic', antialias=False)
+    return resized.to(pos_embed.dtype).flatten(2).transpose(1, 2)
+
+
+def _architecture(arch: str | dict[str, int]) -> dict[str, int]:
+    if isinstance(arch, str):
+        if arch not in ARCHITECTURES:
+            raise ValueError(
+                f'RSMamba: unknown arch {arch!r}. Choose one of {", ".join(ARCHITECTURES)}, or give '
+                'a dict with embed_dims, num_layers and inner_dims.'
+            )
+        return ARCHITECTURES[arch]
+    required = {'embed_dims', 'num_layers', 'inner_dims'}
+    optional = {'d_state', 'd_conv', 'dt_rank'}
+    missing, unknown = required - arch.keys(), arch.keys() - required - optional
+    if missing or unknown:
+        raise ValueError(
+            f'RSMamba: the dict arch={arch} lacks {sorted(missing)} and has the unknown keys '
+            f'{sorted(unknown)}. It needs {sorted(required)} and may have {sorted(optional)}.'
+        )
+    return arch
+
+
+def _block_indices(out_indices: Sequence[int] | int | None, num_layers: int) -> tuple[int, ...]:
+    if out_indices is None:
+        out_indices = (num_layers - 1,)
+    elif isinstance(out_indices, int):
+        out_indices = (out_indices,)
+    for index in out_indices:
+        if not -num_layers <= index < num_layers:
+            raise ValueError(
+                f'RSMamba: out_indices has {index}, but there are {num_layers} blocks, counted from '
+                f'0. Use 0 ... {num_layers - 1}, or negative numbers from the end.'
+            )
+    return tuple(sorted({index % num_layers for index in out_indices}))
+
+
+def _adapt_checkpoint(module: RSMamba, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Accept the ``module.`` prefix of DataParallel and position embeddings of other square sizes."""
+    wrapped = f'{prefix}module.'
+    for key in [key for key in state_dict if key.startswith(wrapped)]:
+        state_dict[prefix + key[len(wrapped) :]] = state_dict.pop(key)
+    pos_embed = state_dict.get(f'{prefix}pos_embed')
+    if pos_embed is None or pos_embed.shape == module.pos_embed.shape:
+        return
+    side = math.isqrt(pos_embed.shape[1])
+    if pos_embed.shape[2] == module.embed_dims and side**2 == pos_embed.shape[1]:
+        state_dict[f'{prefix}pos_embed'] = resize_pos_embed(
+            pos_embed, (side, side), module.pos_embed_size
+        )

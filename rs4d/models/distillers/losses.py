@@ -1,0 +1,54 @@
+"""Losses between a student's and a teacher's feature maps."""
+
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+KINDS = ('l1', 'smooth_l1', 'mse', 'cosine')
+
+
+@MODELS.register_module()
+class FeatureLoss(nn.Module):
+    """Mean difference of two feature maps over the cells that count.
+
+    Args:
+        kind: ``'l1'`` (the paper's), ``'smooth_l1'``, ``'mse'``, or ``'cosine'``, one minus the
+            cosine similarity of each cell's channel vectors.
+        beta: Where smooth L1 turns from quadratic to linear.
+        loss_weight: Factor on the result.
+
+    Raises:
+        ValueError: If ``kind`` is none of these.
+    """
+
+    def __init__(self, kind: str = 'l1', beta: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(
+                f'FeatureLoss: unknown kind {kind!r}. Choose one of {", ".join(KINDS)}.'
+            )
+        self.kind = kind
+        self.beta = beta
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+        """Compare two maps.
+
+        Args:
+            student: (B, C, H, W).
+            teacher: (B, C, H, W).
+            valid: 1 where a cell counts and 0 where not, (B, 1, H, W).
+
+        Returns:
+            A scalar: the mean over all cells that count, of all images, and over channels.
+        """
+        if self.kind == 'l1':
+            difference = (student - teacher).abs()
+        elif self.kind == 'smooth_l1':
+            difference = F.smooth_l1_loss(student, teacher, reduction='none', beta=self.beta)
+        elif self.kind == 'mse':
+            difference = (student - teacher).square()
+        else:
+            difference = 1 - F.cosine_similarity(student, teacher, dim=1)[:, None]
+        count = valid.sum().clamp_min(1) * difference.shape[1]
+        return self.loss_weight * (difference * valid).sum() / count

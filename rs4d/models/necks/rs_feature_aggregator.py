@@ -1,0 +1,83 @@
+"""Fusion of the maps of many encoder blocks into one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmcv.cnn import ConvModule
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class RSFeatureAggregator(BaseModule):
+    """Fuse maps of one resolution, shallow to deep, into one map.
+
+    Each map is reduced to a few channels; then the running sum of the maps passes a residual 3x3
+    convolution after each addition, so that every deeper map refines what the shallower ones say
+    (RSPrompter, Chen et al., IEEE TGRS 2024, section III-C).
+
+    Args:
+        in_channels: Channels of each map, or one number for all together with ``num_inputs``.
+        num_inputs: Number of maps if ``in_channels`` is a number.
+        hidden_channels: Channels while fusing.
+        out_channels: Channels of the result.
+        norm_cfg: MMCV's normalisation of the convolutions.
+        act_cfg: MMCV's activation of the convolutions.
+        init_cfg: MMEngine's initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        num_inputs: int | None = None,
+        hidden_channels: int = 32,
+        out_channels: int = 256,
+        norm_cfg: dict[str, Any] | None = dict(type='BN'),  # noqa: B006 - a config, never written
+        act_cfg: dict[str, Any] | None = dict(type='ReLU'),  # noqa: B006 - a config, never written
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if isinstance(in_channels, int):
+            if num_inputs is None:
+                raise ValueError(
+                    'RSFeatureAggregator: in_channels is one number, so num_inputs must say how '
+                    "many maps come in (the length of the backbone's out_indices)."
+                )
+            in_channels = [in_channels] * num_inputs
+        self.in_channels = tuple(in_channels)
+        convs = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.reduce_convs = nn.ModuleList(
+            nn.Sequential(
+                ConvModule(channels, hidden_channels, 1, **convs),
+                ConvModule(hidden_channels, hidden_channels, 3, padding=1, **convs),
+            )
+            for channels in self.in_channels
+        )
+        self.fuse_convs = nn.ModuleList(
+            ConvModule(hidden_channels, hidden_channels, 3, padding=1, **convs)
+            for _ in self.in_channels
+        )
+        self.out_conv = nn.Sequential(
+            ConvModule(hidden_channels, out_channels, 1, **convs),
+            ConvModule(out_channels, out_channels, 3, padding=1, **convs),
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Fuse maps (B, in_channels[i], H, W) into one (B, out_channels, H, W).
+
+        Raises:
+            ValueError: If the number of maps is not the one that it was built for.
+        """
+        if len(inputs) != len(self.in_channels):
+            raise ValueError(
+                f'RSFeatureAggregator was built for {len(self.in_channels)} maps but got '
+                f"{len(inputs)}. Make in_channels (or num_inputs) agree with the backbone's "
+                'out_indices.'
+            )
+        reduced = [conv(x) for conv, x in zip(self.reduce_convs, inputs, strict=True)]
+        fused = 0
+        for conv, x in zip(self.fuse_convs, reduced, strict=True):
+            fused = fused + x
+            fused = fused + conv(fused)
+        return self.out_conv(fused)

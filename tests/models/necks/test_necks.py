@@ -1,0 +1,67 @@
+"""The aggregator and the simple pyramid."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+
+from rs4d.models.necks import RSFeatureAggregator, SimpleFPN
+
+
+def test_list_of_necks_builds_the_whole_neck() -> None:
+    neck = MODELS.build(
+        [
+            dict(
+                type='RSFeatureAggregator', in_channels=(24, 32), hidden_channels=8, out_channels=16
+            ),
+            dict(type='SimpleFPN', in_channels=16, out_channels=12, num_outs=6),
+        ]
+    )
+    maps = [torch.randn(2, c, 6, 4, requires_grad=True) for c in (24, 32)]
+    levels = neck(tuple(maps))
+    assert [tuple(x.shape) for x in levels] == [
+        (2, 12, 24, 16),
+        (2, 12, 12, 8),
+        (2, 12, 6, 4),
+        (2, 12, 3, 2),
+        (2, 12, 2, 1),
+        (2, 12, 1, 1),
+    ]
+    sum(x.square().mean() for x in levels[:4]).backward()
+    assert not [n for n, p in neck.named_parameters() if p.grad is None]
+    assert all(x.grad is not None and x.grad.any() for x in maps)
+
+
+def test_aggregator_is_residual_and_cumulative() -> None:
+    """With the fusing convolutions at zero, what reaches the end is the sum of the reduced maps."""
+    neck = RSFeatureAggregator(8, num_inputs=3, hidden_channels=8, out_channels=8).eval()
+    seen = []
+    neck.out_conv.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad():
+        for conv in neck.fuse_convs:
+            conv.conv.weight.zero_()
+        maps = [torch.randn(1, 8, 5, 5) for _ in range(3)]
+        neck(maps)
+        expected = sum(conv(x) for conv, x in zip(neck.reduce_convs, maps, strict=True))
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_aggregator_refuses_a_wrong_number_of_maps() -> None:
+    neck = RSFeatureAggregator((8, 8))
+    with pytest.raises(ValueError, match=r'2 maps but got 1.*out_indices'):
+        neck([torch.zeros(1, 8, 2, 2)])
+    with pytest.raises(ValueError, match='num_inputs'):
+        RSFeatureAggregator(8)
+
+
+@pytest.mark.parametrize('in_stride', [4, 8, 16, 32])
+def test_pyramid_has_the_same_strides_from_any_patch_size(in_stride: int) -> None:
+    neck = SimpleFPN(16, 8, num_outs=5, in_stride=in_stride)
+    side = 128 // in_stride
+    levels = neck(torch.randn(1, 16, side, side))
+    assert [128 // x.shape[-1] for x in levels] == [4, 8, 16, 32, 64]
+
+
+@pytest.mark.parametrize('kwargs', [dict(in_channels=18), dict(num_outs=3), dict(in_stride=7)])
+def test_pyramid_refuses_what_it_cannot_make(kwargs: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match='SimpleFPN'):
+        SimpleFPN(**kwargs)
