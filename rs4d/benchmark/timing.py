@@ -1,0 +1,82 @@
+"""Timing that holds on noisy machines: candidates take turns, and ratios are taken turn by turn."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+
+
+class Spread(NamedTuple):
+    """A median with its quartiles, in the unit of the samples.
+
+    Attributes:
+        low: First quartile.
+        median: Median.
+        high: Third quartile.
+    """
+
+    low: float
+    median: float
+    high: float
+
+
+def spread(samples: Sequence[float]) -> Spread:
+    """Summarise samples by median and quartiles.
+
+    Args:
+        samples: One or more.
+
+    Returns:
+        The three; all the same for one sample.
+    """
+    if len(samples) == 1:
+        return Spread(samples[0], samples[0], samples[0])
+    low, median, high = statistics.quantiles(samples, n=4, method='inclusive')
+    return Spread(low, median, high)
+
+
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> Spread:
+    """Summarise how many times longer one candidate took, round by round.
+
+    Args:
+        slow: Seconds of each round.
+        fast: Seconds of the same rounds.
+
+    Returns:
+        Quartiles of slow / fast.
+    """
+    return spread([a / b for a, b in zip(slow, fast, strict=True)])
+
+
+def interleave(
+    candidates: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
+) -> dict[str, list[float]]:
+    """Time several functions in turn, so that whatever slows the machine slows all of them.
+
+    Args:
+        candidates: Functions by name.
+        rounds: Times each is measured.
+        warmup: Times each is run before.
+
+    Returns:
+        Seconds of every round by name.
+    """
+    for function in candidates.values():
+        for _ in range(warmup):
+            function()
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, function in candidates.items():
+            _synchronise()
+            start = time.perf_counter()
+            function()
+            _synchronise()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,83 @@
+"""The picture of truth beside predictions."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as mask_util
+from pycocotools.coco import COCO
+
+from rs4d.visualization import draw_instances, draw_prediction_grid
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> tuple[COCO, Path, np.ndarray]:
+    """Return one black image with one square instance."""
+    mask = np.zeros((32, 48), np.uint8)
+    mask[8:20, 10:30] = 1
+    rle = mask_util.encode(np.asfortranarray(mask))
+    rle['counts'] = rle['counts'].decode()
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((32, 48, 3), np.uint8))
+    annotations = dict(
+        images=[dict(id=7, file_name='a.png', height=32, width=48)],
+        categories=[dict(id=3, name='ship')],
+        annotations=[
+            dict(
+                id=1,
+                image_id=7,
+                category_id=3,
+                segmentation=rle,
+                bbox=[10, 8, 20, 12],
+                area=240,
+                iscrowd=0,
+            )
+        ],
+    )
+    (tmp_path / 'ann.json').write_text(json.dumps(annotations))
+    return COCO(tmp_path / 'ann.json'), tmp_path, mask
+
+
+def prediction(mask: np.ndarray, score: float) -> list[dict]:
+    rle = mask_util.encode(np.asfortranarray(mask))
+    return [
+        dict(
+            img_id=7,
+            pred_instances=dict(scores=np.array([score]), labels=np.array([0]), masks=[rle]),
+        )
+    ]
+
+
+def test_instances_are_tinted_inside_only() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[5:10, 5:10] = True
+    image = np.full((20, 20, 3), 100, np.uint8)
+    picture = draw_instances(image, [mask], [0])
+    changed = (picture != image).any(axis=2)
+    assert (changed == mask).all()
+    assert (image == 100).all()
+
+
+def test_grid_has_a_column_for_truth_and_each_model(scene: tuple[COCO, Path, np.ndarray]) -> None:
+    coco, folder, mask = scene
+    found = {'sure': prediction(mask, 0.9), 'unsure': prediction(mask, 0.3)}
+    grid = draw_prediction_grid(coco, folder, found, [7], score_thr=0.5, cell_height=32)
+    cells = np.split(grid[24:56], 4, axis=1)
+    tinted = [bool((cell[:, :48][mask.astype(bool)] > 0).any()) for cell in cells]
+    assert tinted == [False, True, True, False]
+
+
+def test_predictions_of_another_split_are_refused(scene: tuple[COCO, Path, np.ndarray]) -> None:
+    coco, folder, mask = scene
+    other = prediction(mask, 0.9)
+    other[0]['img_id'] = 8
+    with pytest.raises(KeyError, match='another data set or split'):
+        draw_prediction_grid(coco, folder, {'model': other}, [7])
+
+
+def test_missing_image_is_named(scene: tuple[COCO, Path, np.ndarray]) -> None:
+    coco, folder, _ = scene
+    (folder / 'a.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'a\.png'):
+        draw_prediction_grid(coco, folder, {}, [7])
