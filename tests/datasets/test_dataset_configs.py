@@ -57,9 +57,10 @@ def test_batches_of_real_data_have_the_fixed_size(name, data_root, monkeypatch):
         for sample in batch['data_samples']:
             assert max(sample.img_shape) <= 1024
     if 'sa1b' not in name:
+        # A crop may miss all objects of one image, not those of the whole batch.
+        assert any(len(sample.gt_instances) for sample in train['data_samples'])
         for sample in train['data_samples']:
             instances = sample.gt_instances
-            assert len(instances) > 0
             # Boxes lie in the image's own area, masks cover the padded one.
             assert (instances.bboxes.tensor[:, 2] <= sample.img_shape[1]).all()
             assert instances.masks.masks.shape[1:] == (1024, 1024)
@@ -71,6 +72,7 @@ def test_batches_of_generated_scenes(tmp_path):
     cfg = Config.fromfile(str(CONFIGS / 'scenes_instance.py'))
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.data_root = str(tmp_path)
+    side = cfg.image_size
     for batch in first_batches(cfg):
-        assert {tuple(image.shape) for image in batch['inputs']} == {(3, 256, 256)}
+        assert {tuple(image.shape) for image in batch['inputs']} == {(3, side, side)}
         assert all(len(sample.gt_instances) > 0 for sample in batch['data_samples'])

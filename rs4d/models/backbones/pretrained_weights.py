@@ -8,15 +8,17 @@ import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
+from rs4d.errors import UserError
+
 PACKAGE_SCHEME = 'package://'
 HUB_SCHEME = 'timm://'
 
 
-class CheckpointNotFoundError(FileNotFoundError):
+class CheckpointNotFoundError(UserError, FileNotFoundError):
     """A file of weights that a config names is not there."""
 
 
-class CheckpointMismatchError(ValueError):
+class CheckpointMismatchError(UserError, ValueError):
     """A file of weights cannot be read, or does not fit the model that a config describes."""
 
 

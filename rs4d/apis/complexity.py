@@ -1,0 +1,220 @@
+"""Parameters and multiply-adds of any encoder or detector, by one counter.
+
+Counted are matrix products, convolutions, attention's two products and the selective scan; a
+multiply-add is 2 FLOPs. Everything that works on elements alone (activations, norms, gates,
+additions, interpolation, pooling) is left out, for every model alike.
+
+- matrix product (m, k) x (k, n): m k n multiply-adds; linear layers, ``einsum`` and attention come
+  down to it, attention with relative positions included;
+- convolution: output positions x output channels x kernel size x input channels / groups;
+- selective scan of (B, L, D) with N states: 9 B L D N FLOPs, hence 4.5 B L D N multiply-adds, and
+  B L D multiply-adds for the skip D u. The 9 is the usual convention of the field: forming exp(delta
+  A) and delta B u, the recurrence, and the sum over the states.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from rs4d.ops import use_engine
+
+from .errors import SetupError
+
+SCOPES = ('backbone', 'model')
+
+
+def scan_flops(
+    u_shape: tuple[int, ...],
+    delta_shape: tuple[int, ...],
+    a_shape: tuple[int, ...],
+    b_shape: tuple[int, ...],
+    c_shape: tuple[int, ...],
+    d_shape: tuple[int, ...] | None = None,
+    *args: Any,
+    out_shape: tuple[int, ...] | None = None,
+    **kwargs: Any,
+) -> int:
+    """Count one selective scan, with the arguments that PyTorch's counter gives.
+
+    Args:
+        u_shape: (B, L, D).
+        delta_shape: (B, L, D).
+        a_shape: (D, N).
+        b_shape: (B, L, N).
+        c_shape: (B, L, N).
+        d_shape: (D,), or None where there is no skip.
+        *args: Not used.
+        out_shape: Not used.
+        **kwargs: Not used.
+
+    Returns:
+        FLOPs: 9 B L D N, and 2 B L D for the skip.
+    """
+    batch, length, channels = u_shape
+    skip = 0 if d_shape is None else 2
+    return batch * length * channels * (9 * a_shape[1] + skip)
+
+
+_CUSTOM: Mapping[Any, Callable[..., int]] = {torch.ops.rs4d.selective_scan: scan_flops}
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What a model costs for one image.
+
+    Attributes:
+        parameters: Number of parameters.
+        trainable_parameters: Those that get a gradient.
+        multiply_adds: Of one forward pass.
+        by_operator: Multiply-adds of each operator, the costliest first.
+        shape: Height and width of the image in pixels.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    multiply_adds: int
+    by_operator: dict[str, int]
+    shape: tuple[int, int]
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations: two for a multiply-add."""
+        return 2 * self.multiply_adds
+
+
+def count_complexity(
+    model: nn.Module, shape: tuple[int, int] = (1024, 1024), scope: str = 'backbone'
+) -> Complexity:
+    """Count parameters and multiply-adds of a model for one image.
+
+    With ``scope='backbone'`` that is the model's ``backbone``, or a distiller's ``student``, or
+    the model itself if it has neither. With ``'model'`` it is a detector's whole prediction, for
+    which the model has to hold real weights: how many proposals and detections the heads see
+    depends on the numbers, and random weights give about as many as the config allows.
+
+    Args:
+        model: On any device; on ``'meta'`` a backbone is counted without memory or time.
+        shape: Height and width of the image in pixels.
+        scope: ``'backbone'`` or ``'model'``.
+
+    Returns:
+        The counts.
+
+    Raises:
+        SetupError: The scope is unknown, or a whole model is on the meta device.
+    """
+    if scope not in SCOPES:
+        raise SetupError(f'The scope {scope!r} is unknown. Choose one of {", ".join(SCOPES)}.')
+    part = encoder_of(model) if scope == 'backbone' else model
+    device = next(part.parameters()).device
+    if scope == 'model' and device.type == 'meta':
+        raise SetupError(
+            "A whole model cannot be counted on the device 'meta': the number of proposals depends "
+            'on the weights. Build it on the CPU.'
+        )
+    training = part.training
+    counter = FlopCounterMode(display=False, custom_mapping=dict(_CUSTOM))
+    image = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    part.eval()
+    try:
+        with torch.no_grad(), _countable(part), counter:
+            _run(part, image)
+    finally:
+        part.train(training)
+    counts = {str(op): flops // 2 for op, flops in counter.get_flop_counts()['Global'].items()}
+    return Complexity(
+        parameters=sum(p.numel() for p in part.parameters()),
+        trainable_parameters=sum(p.numel() for p in part.parameters() if p.requires_grad),
+        multiply_adds=counter.get_total_flops() // 2,
+        by_operator=dict(sorted(counts.items(), key=lambda item: -item[1])),
+        shape=shape,
+    )
+
+
+def build_for_counting(cfg: Mapping[str, Any], scope: str = 'backbone') -> nn.Module:
+    """Build a config's model, or its encoder alone, without the weights that it would load.
+
+    Args:
+        cfg: The config's ``model``.
+        scope: ``'backbone'`` or ``'model'``.
+
+    Returns:
+        An encoder on the meta device if it can be built there, or else on the CPU; a whole model on
+        the CPU.
+    """
+    part = deepcopy(dict(cfg))
+    if scope == 'backbone':
+        part = part.get('backbone') or part.get('student') or part
+    _forget_checkpoints(part)
+    if scope == 'backbone':
+        try:
+            with torch.device('meta'):
+                return MODELS.build(part)
+        except (NotImplementedError, RuntimeError):
+            # Some models read numbers out of tensors while they are built.
+            pass
+    return MODELS.build(part)
+
+
+def _forget_checkpoints(cfg: Any) -> None:
+    if isinstance(cfg, dict):
+        for key in ('checkpoint', 'init_cfg'):
+            if key in cfg:
+                cfg[key] = None
+    for value in cfg.values() if isinstance(cfg, dict) else cfg:
+        if isinstance(value, dict | list | tuple):
+            _forget_checkpoints(value)
+
+
+def encoder_of(model: nn.Module) -> nn.Module:
+    """Find the encoder: ``model.backbone``, else ``model.student``, else the model itself."""
+    for name in ('backbone', 'student'):
+        encoder = getattr(model, name, None)
+        if isinstance(encoder, nn.Module):
+            return encoder
+    return model
+
+
+def _run(model: nn.Module, image: Tensor) -> None:
+    if not hasattr(model, 'data_preprocessor'):
+        model(image)
+        return
+    height, width = image.shape[-2:]
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=(height, width),
+            ori_shape=(height, width),
+            pad_shape=(height, width),
+            batch_input_shape=(height, width),
+            scale_factor=(1.0, 1.0),
+        )
+    )
+    # What is written onto the result, masks of full size for example, is not the network's work.
+    model(image, [sample], mode='predict' if hasattr(model, 'roi_head') else 'tensor')
+
+
+@contextmanager
+def _countable(model: nn.Module) -> Iterator[None]:
+    """Run attention and scans by the operators that have a formula here.
+
+    The other engines compute the same with operators of their own.
+    """
+    mixers: list[Any] = [module for module in model.modules() if hasattr(module, 'scan_engine')]
+    engines = [mixer.scan_engine for mixer in mixers]
+    for mixer in mixers:
+        mixer.scan_engine = 'chunked'
+    try:
+        with use_engine('chunked'), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for mixer, engine in zip(mixers, engines, strict=True):
+            mixer.scan_engine = engine

@@ -1,0 +1,21 @@
+"""A detector small enough for tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
+
+
+@pytest.fixture(autouse=True)
+def _mmdet_scope() -> Iterator[None]:
+    """Look types up as a config with ``default_scope = 'mmdet'`` does."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
+
+
+@pytest.fixture
+def tiny_detector() -> ConfigDict:
+    """Mask R-CNN on a small RSMamba, as a config's ``model``."""
+    return Config.fromfile(Path(__file__).parents[1] / 'tools' / 'tiny_config.py').model

@@ -1,0 +1,139 @@
+"""Training, resuming, testing and interrupting from the command line."""
+
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import CheckpointLoader
+
+ROOT = Path(__file__).parents[2]
+Call = Callable[..., tuple[int, str, str]]
+Trained = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+def test_train_writes_a_checkpoint_and_no_leftovers(trained: Trained) -> None:
+    work_dir, result = trained
+    assert result.returncode == 0, result.stderr
+    assert (work_dir / 'epoch_1.pth').is_file()
+    assert not list(work_dir.glob('*.part'))
+    assert 'coco/segm_mAP' in result.stdout
+
+
+def test_test_prints_and_writes_the_metrics(
+    trained: Trained, config: str, tmp_path: Path, call: Call
+) -> None:
+    checkpoint = trained[0] / 'epoch_1.pth'
+    out = tmp_path / 'predictions.pkl'
+    options = ('--work-dir', tmp_path / 'w', '--out', out, '--show-dir', 'pictures')
+    code, output, _ = call('test.py', config, checkpoint, *options)
+    assert code == 0, output[-2000:]
+    metrics = json.loads((tmp_path / 'w' / 'metrics.json').read_text())
+    for name in ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50'):
+        assert 0 <= metrics[f'coco/{name}'] <= 1
+        assert re.search(rf'coco/{name} +{metrics[f"coco/{name}"]:.4f}', output)
+    assert metrics['checkpoint'] == str(checkpoint)
+    assert len(pickle.loads(out.read_bytes())) == 2
+    assert list((tmp_path / 'w').rglob('pictures/*'))
+
+    # Again: what was written before is still there.
+    code, output, _ = call('test.py', config, checkpoint, *options)
+    assert code == 0, output[-2000:]
+    assert len(list((tmp_path / 'w').glob('metrics*.json'))) == 2
+    assert len(list(tmp_path.glob('predictions*.pkl'))) == 2
+
+
+def test_resume_goes_on_after_the_last_epoch(
+    trained: Trained, config: str, tmp_path: Path, call: Call
+) -> None:
+    first = CheckpointLoader.load_checkpoint(str(trained[0] / 'epoch_1.pth'), 'cpu')
+    options = ('--cfg-options', 'train_cfg.max_epochs=2', 'train_cfg.val_interval=5')
+    code, output, _ = call(
+        'train.py',
+        config,
+        '--work-dir',
+        tmp_path,
+        '--resume',
+        trained[0] / 'epoch_1.pth',
+        *options,
+    )
+    assert code == 0, output[-2000:]
+    assert not (tmp_path / 'epoch_1.pth').exists()
+    second = CheckpointLoader.load_checkpoint(str(tmp_path / 'epoch_2.pth'), 'cpu')
+    assert (first['meta']['epoch'], second['meta']['epoch']) == (1, 2)
+    assert second['meta']['iter'] == 2 * first['meta']['iter']
+
+    # The newest one is found, also where there is nothing left to do.
+    code, output, _ = call('train.py', config, '--work-dir', tmp_path, '--resume', *options)
+    assert code == 0, output[-2000:]
+    assert 'epoch_2.pth' in output
+
+
+def test_resume_without_a_checkpoint_starts_from_the_beginning(
+    config: str, tmp_path: Path, call: Call
+) -> None:
+    code, output, _ = call('train.py', config, '--work-dir', tmp_path, '--resume')
+    assert code == 0, output[-2000:]
+    assert 'no checkpoint to resume from' in output
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+def test_checks_leave_the_training_as_it_would_be(
+    trained: Trained, scenes: Path, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    monkeypatch.setenv('RS4D_TINY_ROOT', str(scenes))
+    cfg = Config.fromfile(config)
+    cfg.work_dir = str(tmp_path)
+    Runner.from_cfg(cfg).train()
+    plain, checked = (
+        CheckpointLoader.load_checkpoint(str(folder / 'epoch_1.pth'), 'cpu')['state_dict']
+        for folder in (tmp_path, trained[0])
+    )
+    for name, value in plain.items():
+        torch.testing.assert_close(checked[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='sends SIGINT')
+def test_interrupt_says_what_is_saved_and_how_to_go_on(
+    scenes: Path, config: str, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            'tools/train.py',
+            config,
+            '--work-dir',
+            str(tmp_path),
+            '--cfg-options',
+            'train_cfg.max_epochs=10000',
+            'train_cfg.val_interval=10000',
+        ],
+        cwd=ROOT,
+        env={**os.environ, 'RS4D_TINY_ROOT': str(scenes), 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 90
+    while not (tmp_path / 'last_checkpoint').exists() and process.poll() is None:
+        assert time.monotonic() < deadline, 'no checkpoint after 90 s'
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    last = err.rstrip().split('\n')[-1]
+    assert last.startswith('train: interrupted.')
+    assert str(tmp_path / 'epoch_') in last
+    assert f'python tools/train.py {config} --work-dir {tmp_path} --resume' in last
+    assert 'Traceback' not in err

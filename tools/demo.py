@@ -1,0 +1,129 @@
+"""The whole method in a few minutes on two CPU cores: generate, distil, fine-tune, score, draw.
+
+Runs the project's own tools one after the other, prints each command before it runs, and ends with a
+table, ``metrics.json`` and a picture of predictions beside the truth in ``work_dirs/demo``.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DISTILL_CONFIG = 'configs/demo/rs4d-tiny_efficientnet-lite0_scenes.py'
+FINETUNE_CONFIG = 'configs/demo/rs4d-tiny_bbox_scenes.py'
+METRICS = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--train-images', type=int, default=800, help='generated training scenes')
+    parser.add_argument('--val-images', type=int, default=120, help='generated held-out scenes')
+    parser.add_argument('--cfg-options', nargs='+', default=[], help='passed on to both trainings')
+    return parser.parse_args(argv)
+
+
+def step(title: str, *command: str) -> float:
+    """Run one of the project's tools and return the seconds that it took."""
+    print(f'\n=== {title}\n$ python {" ".join(command)}', flush=True)
+    start = time.monotonic()
+    # DetDataPreprocessor and pycocotools say much that a newcomer need not read.
+    environment = os.environ | {'PYTHONWARNINGS': 'ignore'}
+    result = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=False)
+    if result.returncode:
+        sys.exit(
+            f'\nThe demo stopped at "{title}" (exit code {result.returncode}); the message above '
+            'says why. What was written so far is in work_dirs/demo.'
+        )
+    return time.monotonic() - start
+
+
+def keep_earlier(folder: Path) -> None:
+    """Move an earlier demo aside, so that nothing already written is lost."""
+    if folder.exists():
+        stamp = time.strftime('%Y%m%d_%H%M%S', time.localtime(folder.stat().st_mtime))
+        earlier = folder.with_name(f'{folder.name}_{stamp}')
+        shutil.move(folder, earlier)
+        print(f'The earlier demo is now in {earlier.relative_to(ROOT)}.')
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the demo."""
+    args = parse_args(argv)
+    folder = ROOT / 'work_dirs' / 'demo'
+    keep_earlier(folder)
+    folder.mkdir(parents=True)
+    options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
+    start = time.monotonic()
+    minutes = {}
+    minutes['generate'] = step(
+        'Generate scenes with exact instance masks',
+        'tools/dataset_converters/generate_scenes.py',
+        'work_dirs/demo/scenes',
+        '--num-train',
+        str(args.train_images),
+        '--num-val',
+        str(args.val_images),
+    )
+    minutes['distil'] = step(
+        'Stage 1: distil an ImageNet EfficientNet-Lite0 into a small RSMamba',
+        'tools/train.py',
+        DISTILL_CONFIG,
+        '--work-dir',
+        'work_dirs/demo/distill',
+        *options,
+    )
+    minutes['fine-tune'] = step(
+        'Stage 2: fine-tune it with the Mask R-CNN head',
+        'tools/train.py',
+        FINETUNE_CONFIG,
+        '--work-dir',
+        'work_dirs/demo/finetune',
+        *options,
+    )
+    minutes['test'] = step(
+        'Test on held-out scenes',
+        'tools/test.py',
+        FINETUNE_CONFIG,
+        'work_dirs/demo/finetune/latest.pth',
+        '--work-dir',
+        'work_dirs/demo/test',
+        '--out',
+        'work_dirs/demo/predictions.pkl',
+    )
+    minutes['draw'] = step(
+        'Draw predictions beside the truth',
+        'tools/analysis_tools/draw_predictions.py',
+        'work_dirs/demo/predictions.pkl',
+        '--annotations',
+        'work_dirs/demo/scenes/annotations/scenes_val.json',
+        '--images',
+        'work_dirs/demo/scenes/imgs',
+        '--out',
+        'work_dirs/demo/predictions.png',
+    )
+    total = (time.monotonic() - start) / 60
+    report(folder, total, minutes)
+
+
+def report(folder: Path, total: float, seconds: dict[str, float]) -> None:
+    """Write ``metrics.json`` and print the table."""
+    found = json.loads((folder / 'test' / 'metrics.json').read_text())
+    metrics = {name: found[f'coco/{name}'] for name in METRICS}
+    metrics['minutes'] = round(total, 2)
+    (folder / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
+    print('\n| | AP | AP50 |\n|---|---|---|')
+    for name, key in (('boxes', 'bbox'), ('masks', 'segm')):
+        print(f'| {name} | {metrics[f"{key}_mAP"]:.3f} | {metrics[f"{key}_mAP_50"]:.3f} |')
+    parts = ', '.join(f'{name} {value / 60:.1f}' for name, value in seconds.items())
+    print(f'\n{total:.1f} minutes ({parts})')
+    print('Picture: work_dirs/demo/predictions.png   Figures: work_dirs/demo/metrics.json')
+
+
+if __name__ == '__main__':
+    main()
