@@ -1,6 +1,5 @@
 """Peak memory of one step, measured in a process of its own."""
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -43,22 +42,22 @@ def peak_memory(name: str, side: int, training: bool, with_cp: bool = False) -> 
     return float(result.stdout.strip().splitlines()[-1])
 
 
-def _resident_mib() -> float:
+def _status_mib(field: str) -> float:
+    """Read a size of this process; ru_maxrss would not do, it remembers the parent's peak."""
     for line in Path('/proc/self/status').read_text().splitlines():
-        if line.startswith('VmRSS:'):
+        if line.startswith(f'{field}:'):
             return int(line.split()[1]) * 1024 / MIB
-    raise RuntimeError('/proc/self/status has no VmRSS; memory is measured on Linux only.')
+    raise RuntimeError(f'/proc/self/status has no {field}; memory is measured on Linux only.')
 
 
 def _measure(name: str, side: str, training: str, with_cp: str, threads: str) -> float:
     torch.set_num_threads(int(threads))
-    before = _resident_mib()
+    before = _status_mib('VmRSS')
     model = build_encoder(name, int(side))
     if int(with_cp):
         setattr(model, 'with_cp', True)  # noqa: B010 - only some encoders have it
     make_step(model, int(side), bool(int(training)))()
-    # ru_maxrss is in KiB on Linux.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB - before
+    return _status_mib('VmHWM') - before
 
 
 if __name__ == '__main__':
