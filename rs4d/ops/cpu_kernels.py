@@ -7,6 +7,7 @@ meanwhile. Its sources are in ``csrc``; its structures there and here have to ma
 import ctypes
 import functools
 import os
+import time
 from collections.abc import Callable
 from ctypes import POINTER, byref, c_double, c_int, c_int64, c_void_p
 from pathlib import Path
@@ -78,6 +79,29 @@ class ScanGrads(ctypes.Structure):
     ]
 
 
+class Conv(ctypes.Structure):
+    """A depthwise convolution in both directions; weight is (taps, channels)."""
+
+    _fields_ = [
+        ('batch', c_int64),
+        ('length', c_int64),
+        ('channels', c_int64),
+        ('taps', c_int64),
+        ('threads', c_int64),
+        ('x', Rows),
+        ('weight', c_void_p),
+        ('bias', c_void_p),
+        ('forward', Rows),
+        ('backward', Rows),
+    ]
+
+
+class ConvGrads(ctypes.Structure):
+    """Where the gradients of a convolution go; those of weight and bias as sums of row blocks."""
+
+    _fields_ = [('x', Rows), ('weight', c_void_p), ('bias', c_void_p)]
+
+
 def library_path() -> Path:
     """Return where the library is: beside this file, or where ``RS4D_CPU_KERNELS`` says."""
     default = Path(__file__).with_name('_cpu_kernels.so')
@@ -124,6 +148,11 @@ def library() -> ctypes.CDLL:
         'rs4d_scan_blocks': ([POINTER(Scan)], c_int64),
         'rs4d_scan_forward': ([POINTER(Scan), POINTER(Rows)], c_int),
         'rs4d_scan_backward': ([POINTER(Scan), POINTER(ScanGrads)], c_int),
+        'rs4d_conv_blocks': ([POINTER(Conv)], c_int64),
+        'rs4d_conv_forward': ([POINTER(Conv)], c_int),
+        'rs4d_conv_backward': ([POINTER(Conv), POINTER(ConvGrads)], c_int),
+        'rs4d_exp_loop': ([c_int64, c_int64], c_int),
+        'rs4d_exp_buffer': ([], c_int64),
     }
     for name, (arguments, result) in declarations.items():
         function = getattr(kernels, name)
@@ -197,3 +226,25 @@ def call(function: Callable[..., int], *structures: ctypes.Structure) -> None:
             'rs4d: a CPU kernel found no memory for its work space. Use a smaller batch or image, '
             'or fewer threads (torch.set_num_threads).'
         )
+
+
+def exp_throughput(threads: int, rounds: int = 5) -> float:
+    """Measure how many exponentials a second a tight loop takes, the bound of a scan's speed.
+
+    The loop is vectorised as the scan is, uses the same exponential, and stays in the first-level
+    cache.
+
+    Args:
+        threads: How many run it at once.
+        rounds: The best of so many is taken.
+
+    Returns:
+        Exponentials a second of all threads together.
+    """
+    kernels, repeats = library(), 2000
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        kernels.rs4d_exp_loop(threads, repeats)
+        seconds.append(time.perf_counter() - start)
+    return threads * repeats * kernels.rs4d_exp_buffer() / min(seconds)

@@ -2,16 +2,21 @@
 
 Both functions work channels last, on (B, L, D), and serve the two directions of a mixer that shares
 its weights. Each has a definition in plain PyTorch beside it, which is also what runs wherever no
-fused kernel fits.
+fused kernel fits. They compute in float32, or float64 if their input is, whatever the autocast.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .selective_scan import selective_scan
+from .conv_silu_cpu import bidirectional_conv_silu_cpu
+from .fused_scan_cpu import bidirectional_scan_cpu
+from .selective_scan import choose_engine, selective_scan
 
 
-def conv_silu_definition(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def conv_silu_definition(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Define `bidirectional_conv_silu` in plain PyTorch; arguments and results are the same."""
     taps = weight.shape[1]
     sequence = x.transpose(1, 2)
@@ -26,7 +31,7 @@ def conv_silu_definition(x: Tensor, weight: Tensor, bias: Tensor | None) -> tupl
 
 
 def bidirectional_conv_silu(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, engine: str = 'auto'
 ) -> tuple[Tensor, Tensor]:
     """Depthwise causal convolution and SiLU in both directions of a sequence.
 
@@ -36,11 +41,22 @@ def bidirectional_conv_silu(
         x: Sequence (B, L, D).
         weight: Taps of each channel (D, K), the last one for the current step.
         bias: (D,) or None.
+        engine: Engine of `rs4d.ops.selective_scan`; ``'cpu'`` has a kernel for this, too.
 
     Returns:
-        The forward and the backward direction's result, each (B, L, D).
+        The forward and the backward direction's result, each (B, L, D), in the type of ``x``.
     """
-    return conv_silu_definition(x, weight, bias)
+    compute = _compute_type(x)
+    arguments = (x.to(compute), weight.to(compute), None if bias is None else bias.to(compute))
+    with torch.autocast(x.device.type, enabled=False):
+        fused = choose_engine(x, engine) == 'cpu'
+        convolve = bidirectional_conv_silu_cpu if fused else conv_silu_definition
+        forward, backward = convolve(*arguments)
+    return forward.to(x.dtype), backward.to(x.dtype)
+
+
+def _compute_type(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def bidirectional_scan_definition(
@@ -56,6 +72,7 @@ def bidirectional_scan_definition(
     D: Tensor,
     delta_bias: Tensor,
     z: Tensor,
+    *,
     engine: str = 'auto',
 ) -> Tensor:
     """Define `bidirectional_selective_scan` in plain PyTorch; arguments and result are the same."""
@@ -88,6 +105,7 @@ def bidirectional_selective_scan(
     D: Tensor,
     delta_bias: Tensor,
     z: Tensor,
+    *,
     engine: str = 'auto',
 ) -> Tensor:
     """Scan both directions, average them and gate: ``(scan(f) + scan(b)) / 2 * silu(z)``.
@@ -105,23 +123,18 @@ def bidirectional_selective_scan(
         D: Skip weights (D,).
         delta_bias: Added to both deltas before the softplus (D,).
         z: Gate before its SiLU (B, L, D).
-        engine: Engine of `rs4d.ops.selective_scan`.
+        engine: Engine of `rs4d.ops.selective_scan`; ``'cpu'`` does all of this in one kernel.
 
     Returns:
-        (B, L, D).
+        (B, L, D), in the type of ``z``.
     """
-    return bidirectional_scan_definition(
-        u_forward,
-        u_backward,
-        delta_forward,
-        delta_backward,
-        A,
-        B_forward,
-        C_forward,
-        B_backward,
-        C_backward,
-        D,
-        delta_bias,
-        z,
-        engine,
-    )
+    compute = _compute_type(u_forward)
+    given = (u_forward, u_backward, delta_forward, delta_backward, A, B_forward, C_forward)
+    tensors = [x.to(compute) for x in (*given, B_backward, C_backward, D, delta_bias, z)]
+    with torch.autocast(u_forward.device.type, enabled=False):
+        name = choose_engine(u_forward, engine)
+        if name == 'cpu':
+            y = bidirectional_scan_cpu(*tensors)
+        else:
+            y = bidirectional_scan_definition(*tensors, engine=name)
+    return y.to(z.dtype)

@@ -62,8 +62,8 @@ def test_whole_run_writes_json_table_and_plot(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     try:
         tool.main(
-            ['--encoders', 'rsmamba-block', 'rsmamba-block-huggingface', '--sides', '64']
-            + ['--modes', 'infer', '--rounds', '2', '--no-memory', '--out', str(tmp_path)]
+            '--encoders rsmamba-block rsmamba-block-huggingface --sides 64 --modes infer '
+            f'--rounds 2 --no-memory --out {tmp_path}'.split()
         )
     finally:
         torch.set_num_threads(threads)

@@ -115,7 +115,7 @@ class BidirectionalMambaMixer(nn.Module):
         """Mix a token sequence (B, L, embed_dims) into one of the same shape."""
         u, z = self.in_proj(x).chunk(2, dim=-1)
         u_forward, u_backward = bidirectional_conv_silu(
-            u, self.conv1d.weight.squeeze(1), self.conv1d.bias
+            u, self.conv1d.weight.squeeze(1), self.conv1d.bias, engine=self.scan_engine
         )
         delta_forward, B_forward, C_forward = self._delta_B_C(u_forward)
         delta_backward, B_backward, C_backward = self._delta_B_C(u_backward)
@@ -129,8 +129,8 @@ class BidirectionalMambaMixer(nn.Module):
             C_forward,
             B_backward,
             C_backward,
-            self.D.float(),
-            self.dt_proj.bias.float(),
+            self.D,
+            self.dt_proj.bias,
             z,
             engine=self.scan_engine,
         )

@@ -1,6 +1,7 @@
 // The C ABI: each entry picks the widest kernel that the machine can run.
 #include <atomic>
 
+#include "conv_silu.h"
 #include "parallel.h"
 #include "scan_backward.h"
 #include "scan_forward.h"
@@ -54,6 +55,9 @@ std::atomic<int> level{machine_level()};
 
 RS4D_KERNEL(forward_task, ForwardTask)
 RS4D_KERNEL(backward_task, BackwardTask)
+RS4D_KERNEL(conv_forward, ConvForwardTask)
+RS4D_KERNEL(conv_backward, ConvBackwardTask)
+RS4D_KERNEL(exp_loop, ExpTask)
 
 }  // namespace rs4d
 
@@ -98,3 +102,27 @@ RS4D_API int rs4d_scan_backward(const Scan* scan, const ScanGrads* grads) {
     return rs4d::run_tasks(rs4d::backward_task_for(rs4d::level), &task,
                            scan->batch * grads->blocks, scan->threads, scratch);
 }
+
+RS4D_API std::int64_t rs4d_conv_blocks(const rs4d::Conv* conv) { return rs4d::conv_blocks(*conv); }
+
+RS4D_API int rs4d_conv_forward(const rs4d::Conv* conv) {
+    const rs4d::ConvForwardTask task{conv};
+    return rs4d::run_tasks(rs4d::conv_forward_for(rs4d::level), &task,
+                           conv->batch * rs4d::conv_blocks(*conv), conv->threads, 1);
+}
+
+RS4D_API int rs4d_conv_backward(const rs4d::Conv* conv, const rs4d::ConvGrads* grads) {
+    const rs4d::ConvBackwardTask task{conv, grads};
+    return rs4d::run_tasks(rs4d::conv_backward_for(rs4d::level), &task,
+                           conv->batch * rs4d::conv_blocks(*conv), conv->threads,
+                           rs4d::conv_scratch(*conv));
+}
+
+// Takes threads * repeats * rs4d_exp_buffer() exponentials.
+RS4D_API int rs4d_exp_loop(std::int64_t threads, std::int64_t repeats) {
+    const rs4d::ExpTask task{repeats};
+    return rs4d::run_tasks(rs4d::exp_loop_for(rs4d::level), &task, threads, threads,
+                           rs4d::kExpBuffer);
+}
+
+RS4D_API std::int64_t rs4d_exp_buffer() { return rs4d::kExpBuffer; }

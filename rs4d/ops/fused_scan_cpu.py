@@ -1,0 +1,173 @@
+"""The bidirectional scan of a mixer in one call of the C++ kernels, as a PyTorch operator.
+
+Fused are the bias and softplus of delta, both scans, the skip, the average and the gate. The plain
+definition is in `rs4d.ops.fused_mamba`.
+"""
+
+import torch
+from torch import Tensor
+
+from . import cpu_kernels
+from .cpu_kernels import Direction, DirectionGrads, Scan, ScanGrads, adjacent, pointer, rows
+
+# Those of the operator's tensors that are sequences (B, L, channels); the others are parameters.
+_SEQUENCES = (0, 1, 2, 3, 5, 6, 7, 8, 11)
+
+
+def _prepare(tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    """Make every tensor readable by the kernels, copying only where the strides don't fit."""
+    return [adjacent(x) if i in _SEQUENCES else x.contiguous() for i, x in enumerate(tensors)]
+
+
+def _scan(tensors: list[Tensor]) -> Scan:
+    """Describe the problem; the tensors have to outlive its use."""
+    u_f, u_b, delta_f, delta_b, A, B_f, C_f, B_b, C_b, D, delta_bias, z = tensors
+    batch, length, channels = u_f.shape
+    scan = Scan(
+        batch=batch,
+        length=length,
+        channels=channels,
+        states=A.shape[1],
+        threads=cpu_kernels.num_threads(),
+        directions=2,
+        softplus=1,
+        scale=0.5,
+        A=pointer(A),
+        D=pointer(D),
+        delta_bias=pointer(delta_bias),
+        z=rows(z),
+    )
+    scan.direction[0] = Direction(rows(u_f), rows(delta_f), rows(B_f), rows(C_f), None, 0)
+    scan.direction[1] = Direction(rows(u_b), rows(delta_b), rows(B_b), rows(C_b), None, 1)
+    return scan
+
+
+@torch.library.custom_op('rs4d::bidirectional_scan_cpu', mutates_args=())
+def bidirectional_scan_cpu(
+    u_forward: Tensor,
+    u_backward: Tensor,
+    delta_forward: Tensor,
+    delta_backward: Tensor,
+    A: Tensor,
+    B_forward: Tensor,
+    C_forward: Tensor,
+    B_backward: Tensor,
+    C_backward: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    z: Tensor,
+) -> Tensor:
+    """Compute ``rs4d.ops.bidirectional_selective_scan`` for float32 tensors on the CPU.
+
+    Args:
+        u_forward: (B, L, D).
+        u_backward: (B, L, D).
+        delta_forward: Before bias and softplus, (B, L, D).
+        delta_backward: Before bias and softplus, (B, L, D).
+        A: (D, N).
+        B_forward: (B, L, N).
+        C_forward: (B, L, N).
+        B_backward: (B, L, N).
+        C_backward: (B, L, N).
+        D: (D,).
+        delta_bias: (D,).
+        z: Gate before its SiLU, (B, L, D).
+
+    Returns:
+        (B, L, D).
+    """
+    given = (u_forward, u_backward, delta_forward, delta_backward, A, B_forward, C_forward)
+    tensors = _prepare((*given, B_backward, C_backward, D, delta_bias, z))
+    y = torch.empty(u_forward.shape, dtype=torch.float32, device='cpu')
+    if y.numel():
+        cpu_kernels.call(cpu_kernels.library().rs4d_scan_forward, _scan(tensors), rows(y))
+    return y
+
+
+@torch.library.custom_op('rs4d::bidirectional_scan_cpu_backward', mutates_args=())
+def _backward(
+    grad_y: Tensor,
+    u_forward: Tensor,
+    u_backward: Tensor,
+    delta_forward: Tensor,
+    delta_backward: Tensor,
+    A: Tensor,
+    B_forward: Tensor,
+    C_forward: Tensor,
+    B_backward: Tensor,
+    C_backward: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    z: Tensor,
+) -> list[Tensor]:
+    given = (u_forward, u_backward, delta_forward, delta_backward, A, B_forward, C_forward)
+    tensors = _prepare((*given, B_backward, C_backward, D, delta_bias, z))
+    grad_y = adjacent(grad_y)
+    if not grad_y.numel():
+        return [torch.zeros_like(x) for x in tensors]
+    batch, length, channels = u_forward.shape
+    states = A.shape[1]
+    scan = _scan(tensors)
+    kernels = cpu_kernels.library()
+    blocks = kernels.rs4d_scan_blocks(scan)
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=torch.float32, device='cpu')
+
+    grad_u, grad_delta = ([empty(batch, length, channels) for _ in range(2)] for _ in range(2))
+    grad_B, grad_C = ([empty(blocks, batch, length, states) for _ in range(2)] for _ in range(2))
+    grad_z = empty(batch, length, channels)
+    grad_A = empty(batch, channels, states)
+    grad_D, grad_bias = empty(batch, channels), empty(batch, channels)
+    grads = ScanGrads(
+        blocks=blocks,
+        y=rows(grad_y),
+        z=rows(grad_z),
+        A=pointer(grad_A),
+        D=pointer(grad_D),
+        delta_bias=pointer(grad_bias),
+    )
+    for i in range(2):
+        grads.direction[i] = DirectionGrads(
+            rows(grad_u[i]), rows(grad_delta[i]), pointer(grad_B[i]), pointer(grad_C[i])
+        )
+    cpu_kernels.call(kernels.rs4d_scan_backward, scan, grads)
+    # In a fixed order over the blocks, so that equal threads give equal gradients.
+    grad_B, grad_C = [x.sum(0) for x in grad_B], [x.sum(0) for x in grad_C]
+    return [
+        *grad_u,
+        *grad_delta,
+        grad_A.sum(0),
+        grad_B[0],
+        grad_C[0],
+        grad_B[1],
+        grad_C[1],
+        grad_D.sum(0),
+        grad_bias.sum(0),
+        grad_z,
+    ]
+
+
+def _empty(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@bidirectional_scan_cpu.register_fake
+def _(u_forward, *rest):
+    return _empty(u_forward)
+
+
+@_backward.register_fake
+def _(grad_y, *tensors):
+    return [_empty(x) for x in tensors]
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx, grad_y):
+    return tuple(torch.ops.rs4d.bidirectional_scan_cpu_backward(grad_y, *ctx.saved_tensors))
+
+
+bidirectional_scan_cpu.register_autograd(_differentiate, setup_context=_save)
