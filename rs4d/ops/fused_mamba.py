@@ -5,6 +5,8 @@ its weights. Each has a definition in plain PyTorch beside it, which is also wha
 fused kernel fits. They compute in float32, or float64 if their input is, whatever the autocast.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,11 +50,16 @@ def bidirectional_conv_silu(
     """
     compute = _compute_type(x)
     arguments = (x.to(compute), weight.to(compute), None if bias is None else bias.to(compute))
-    with torch.autocast(x.device.type, enabled=False):
+    with _without_autocast(x):
         fused = choose_engine(x, engine) == 'cpu'
         convolve = bidirectional_conv_silu_cpu if fused else conv_silu_definition
         forward, backward = convolve(*arguments)
     return forward.to(x.dtype), backward.to(x.dtype)
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[None]:
+    # Tensors without memory have no autocast that could be switched off.
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def _compute_type(x: Tensor) -> torch.dtype:
@@ -131,7 +138,7 @@ def bidirectional_selective_scan(
     compute = _compute_type(u_forward)
     given = (u_forward, u_backward, delta_forward, delta_backward, A, B_forward, C_forward)
     tensors = [x.to(compute) for x in (*given, B_backward, C_backward, D, delta_bias, z)]
-    with torch.autocast(u_forward.device.type, enabled=False):
+    with _without_autocast(u_forward):
         name = choose_engine(u_forward, engine)
         if name == 'cpu':
             y = bidirectional_scan_cpu(*tensors)
