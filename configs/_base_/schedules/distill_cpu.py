@@ -1,7 +1,7 @@
 # A short schedule for two CPU cores.
 _base_ = './distill_8e.py'
 
-max_epochs = 3
+max_epochs = 2
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
