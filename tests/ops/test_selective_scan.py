@@ -140,6 +140,7 @@ def mamba_ssm_reference() -> Callable[..., Tensor]:
     package = importlib.util.find_spec('mamba_ssm')
     if package is None or not package.submodule_search_locations:
         pytest.skip("mamba-ssm's Python part is not installed")
+    pytest.importorskip('einops')
     path = Path(package.submodule_search_locations[0]) / 'ops' / 'selective_scan_interface.py'
     spec = importlib.util.spec_from_file_location('mamba_ssm_reference', path)
     module = importlib.util.module_from_spec(spec)
