@@ -124,13 +124,15 @@ def test_interrupt_says_what_is_saved_and_how_to_go_on(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # A background shell starts its commands deaf to Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 90
     while not (tmp_path / 'last_checkpoint').exists() and process.poll() is None:
         assert time.monotonic() < deadline, 'no checkpoint after 90 s'
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     last = err.rstrip().split('\n')[-1]
     assert last.startswith('train: interrupted.')
