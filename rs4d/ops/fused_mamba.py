@@ -13,7 +13,20 @@ from torch import Tensor
 
 from .conv_silu_cpu import bidirectional_conv_silu_cpu
 from .fused_scan_cpu import bidirectional_scan_cpu
+from .fused_scan_triton import bidirectional_scan_triton
 from .selective_scan import choose_engine, selective_scan
+from .selective_scan.cuda import (
+    CONV_TAPS,
+    bidirectional_conv_silu_cuda,
+    bidirectional_scan_cuda,
+)
+
+# Engines that do more than the scan in one kernel; the others take the definition.
+_FUSED_SCAN = {
+    'cpu': bidirectional_scan_cpu,
+    'cuda': bidirectional_scan_cuda,
+    'triton': bidirectional_scan_triton,
+}
 
 
 def conv_silu_definition(
@@ -51,8 +64,12 @@ def bidirectional_conv_silu(
     compute = _compute_type(x)
     arguments = (x.to(compute), weight.to(compute), None if bias is None else bias.to(compute))
     with _without_autocast(x):
-        fused = choose_engine(x, engine) == 'cpu'
-        convolve = bidirectional_conv_silu_cpu if fused else conv_silu_definition
+        name = choose_engine(x, engine)
+        convolve = conv_silu_definition
+        if name == 'cpu':
+            convolve = bidirectional_conv_silu_cpu
+        elif name == 'cuda' and weight.shape[1] in CONV_TAPS and x.numel():
+            convolve = bidirectional_conv_silu_cuda
         forward, backward = convolve(*arguments)
     return forward.to(x.dtype), backward.to(x.dtype)
 
@@ -140,8 +157,9 @@ def bidirectional_selective_scan(
     tensors = [x.to(compute) for x in (*given, B_backward, C_backward, D, delta_bias, z)]
     with _without_autocast(u_forward):
         name = choose_engine(u_forward, engine)
-        if name == 'cpu':
-            y = bidirectional_scan_cpu(*tensors)
+        # Empty tensors launch nothing on a GPU; the definition has an answer for them.
+        if name in _FUSED_SCAN and (name == 'cpu' or (u_forward.numel() and A.numel())):
+            y = _FUSED_SCAN[name](*tensors)
         else:
             y = bidirectional_scan_definition(*tensors, engine=name)
     return y.to(z.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rs4d.errors import UserError
 
-from . import chunked, cpu, reference
+from . import chunked, cpu, cuda, reference, triton_engine
 
 ENVIRONMENT_VARIABLE = 'RS4D_SCAN_ENGINE'
 
@@ -19,6 +19,8 @@ ENVIRONMENT_VARIABLE = 'RS4D_SCAN_ENGINE'
 # README beside this file has the contract. Fastest first: 'auto' takes the first that can.
 ENGINES: dict[str, ModuleType] = {
     'cpu': cpu,
+    'cuda': cuda,
+    'triton': triton_engine,
     'chunked': chunked,
     'reference': reference,
 }

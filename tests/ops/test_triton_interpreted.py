@@ -1,0 +1,222 @@
+"""The Triton kernels' values and gradients, under Triton's interpreter on the CPU.
+
+The interpreter has to be asked for before Triton is imported, so that `test_triton.py` runs this file
+in a process of its own. By hand: TRITON_INTERPRET=1 pytest tests/ops/test_triton_interpreted.py
+"""
+
+import importlib
+import importlib.util
+import os
+
+import pytest
+import torch
+from torch import Tensor
+
+from rs4d.ops import fused_scan_triton, selective_scan
+from rs4d.ops.fused_mamba import bidirectional_scan_definition
+from rs4d.ops.selective_scan.registry import ENGINES
+
+# The package exports functions of the same names.
+triton_engine = importlib.import_module('rs4d.ops.selective_scan.triton_engine')
+reference = importlib.import_module('rs4d.ops.selective_scan.reference')
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get('TRITON_INTERPRET') != '1' or importlib.util.find_spec('triton') is None,
+    reason='needs Triton, and TRITON_INTERPRET=1 before the start',
+)
+NAMES = ('y', 'u', 'delta', 'A', 'B', 'C', 'D')
+Tensors = list[Tensor | None]
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, 'triton', triton_engine)
+
+
+def inputs(batch: int, length: int, channels: int, states: int) -> Tensors:
+    """Draw u, delta, A, B, C and D; delta over three decades, A over two."""
+    generator = torch.Generator().manual_seed(batch * length + channels * states)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return [
+        normal(batch, length, channels),
+        0.03 * torch.exp(1.5 * normal(batch, length, channels)),
+        -torch.exp(1.5 * normal(channels, states)),
+        normal(batch, length, states),
+        normal(batch, length, states),
+        normal(channels),
+    ]
+
+
+def run(engine: object, tensors: Tensors, reverse: bool) -> Tensors:
+    y = engine.forward(*tensors, reverse)
+    weight = torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
+    return [y, *engine.backward(weight, *tensors, reverse)]
+
+
+def double(tensors: Tensors) -> Tensors:
+    return [None if x is None else x.double() for x in tensors]
+
+
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    return ((got.double() - expected).norm() / expected.norm().clamp_min(1e-30)).item()
+
+
+def assert_matches_definition(tensors: Tensors, reverse: bool) -> None:
+    got = run(triton_engine, tensors, reverse)
+    expected = run(reference, double(tensors), reverse)
+    for name, x, y in zip(NAMES, got, expected, strict=True):
+        if y is None:
+            assert x is None
+            continue
+        assert x.dtype == torch.float32
+        assert x.shape == y.shape
+        assert x.isfinite().all(), name
+        assert relative_error(x, y) < (1e-5 if name == 'y' else 1e-4), name
+
+
+@pytest.mark.parametrize('reverse', [False, True], ids=['forward', 'reverse'])
+@pytest.mark.parametrize(
+    'shape',
+    [
+        (1, 1, 1, 1),
+        (2, 2, 3, 2),
+        (2, 8, 3, 3),  # one chunk of the backward pass
+        (1, 63, 3, 2),
+        (1, 65, 2, 1),  # one step more than a chunk of the forward pass
+        (2, 5, 3, 0),
+        (0, 5, 3, 2),
+    ],
+    ids=str,
+)
+def test_matches_definition(shape: tuple[int, int, int, int], reverse: bool) -> None:
+    assert_matches_definition(inputs(*shape), reverse)
+
+
+@pytest.mark.parametrize(
+    'shape',
+    [
+        (1, 5, 33, 1),  # two blocks of channels
+        (1, 3, 2, 40),  # more states than one warp holds
+    ],
+    ids=str,
+)
+def test_larger_sizes(shape: tuple[int, int, int, int]) -> None:
+    assert_matches_definition(inputs(*shape), True)
+
+
+@pytest.mark.parametrize(('length', 'reverse'), [(130, False), (500, True)])
+def test_longer_sequences(length: int, reverse: bool) -> None:
+    assert_matches_definition(inputs(1, length, 1, 1), reverse)
+
+
+def test_more_chunks_than_are_carried_at_once() -> None:
+    # 17 chunks of the forward pass.
+    tensors = inputs(1, 64 * 16 + 1, 1, 1)
+    y = triton_engine.forward(*tensors, True)
+    assert relative_error(y, reference.forward(*double(tensors), True)) < 1e-5
+
+
+def test_without_skip() -> None:
+    assert_matches_definition([*inputs(1, 20, 3, 2)[:5], None], True)
+
+
+def test_extremes() -> None:
+    # Every pairing of the smallest and the largest delta and A. Constant values: rounding errors of
+    # the decay add up instead of averaging out.
+    u, _, _, B, C, D = inputs(1, 512, 2, 2)
+    delta = torch.tensor([1e-4, 20.0]).expand_as(u)
+    A = torch.tensor([-0.01, -64.0]).expand(2, 2)
+    y = triton_engine.forward(u, delta, A, B, C, D, False)
+    expected = reference.forward(*double([u, delta, A, B, C, D]), False)
+    for channel in range(2):
+        assert relative_error(y[..., channel], expected[..., channel]) < 1e-5
+
+
+def test_gradients_of_mixed_extremes() -> None:
+    u, _, _, B, C, D = inputs(1, 60, 2, 2)
+    generator = torch.Generator().manual_seed(0)
+    delta = torch.logspace(-4, 1.3, u.numel())[torch.randperm(u.numel(), generator=generator)]
+    A = -torch.logspace(-2, 1.8, 4).view(2, 2)
+    assert_matches_definition([u, delta.view(u.shape), A, B, C, D], True)
+
+
+def test_strided_inputs() -> None:
+    u, delta, A, B, C, D = inputs(2, 9, 4, 2)
+    both, rows = torch.cat([u, delta], dim=2), torch.cat([B, C], dim=2)
+    expected = run(triton_engine, [u, delta, A, B, C, D], True)
+    halves = [both[..., :4], both[..., 4:], A, rows[..., :2], rows[..., 2:], D]
+    channels_first = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (u, delta, B, C)]
+    turned = [*channels_first[:2], A.t().contiguous().t(), *channels_first[2:], D]
+    for tensors in (halves, turned):
+        assert not tensors[1].is_contiguous()
+        for x, y in zip(run(triton_engine, tensors, True), expected, strict=True):
+            torch.testing.assert_close(x, y, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('index', range(6), ids=NAMES[1:])
+def test_not_a_number_propagates(index: int) -> None:
+    tensors = inputs(1, 9, 2, 1)
+    tensors[index].view(-1)[tensors[index].numel() // 2] = float('nan')
+    got = run(triton_engine, tensors, False)
+    expected = run(reference, tensors, False)
+    for name, x, y in zip(NAMES, got, expected, strict=True):
+        assert torch.equal(x.isnan().any(), y.isnan().any()), name
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_through_autograd(dtype: torch.dtype) -> None:
+    leaves = [x.to(dtype).requires_grad_() for x in inputs(1, 20, 3, 2)]
+    y = selective_scan(*leaves, reverse=True, engine='triton')
+    exact = [x.detach().double().requires_grad_() for x in leaves]
+    expected = selective_scan(*exact, reverse=True, engine='reference')
+    weight = torch.randn(y.shape, dtype=torch.float64).to(dtype)
+    got = [y, *torch.autograd.grad((y * weight).sum(), leaves)]
+    wanted = [expected, *torch.autograd.grad((expected * weight.double()).sum(), exact)]
+    for x, z in zip(got, wanted, strict=True):
+        assert x.dtype == dtype
+        assert relative_error(x, z) < (1e-4 if dtype == torch.float32 else 2e-2)
+
+
+def both_directions(
+    length: int, contiguous: bool = True, batch: int = 2, channels: int = 3
+) -> list[Tensor]:
+    """Draw the arguments of the bidirectional scan."""
+    u, delta, A, B, C, D = inputs(batch, length, channels, 2)
+    u_b, delta_b, _, B_b, C_b, _ = inputs(batch, length, channels, 2)
+    u_b, B_b = u_b.flip(1), B_b.flip(1)
+    if not contiguous:  # strides that differ between the directions
+        u = torch.cat([u, u], dim=2)[..., channels:]
+        C_b = torch.cat([C_b, C_b], dim=2)[..., 2:]
+    raw, raw_b = (torch.log(torch.expm1(x)) for x in (delta, delta_b.flip(1)))
+    return [u, u_b, raw, raw_b, A, B, C, B_b, C_b, D, torch.full_like(D, 0.1), delta]
+
+
+@pytest.mark.parametrize('contiguous', [True, False])
+def test_both_directions_at_once(contiguous: bool) -> None:
+    leaves = [x.detach().requires_grad_() for x in both_directions(11, contiguous)]
+    exact = [x.detach().double().requires_grad_() for x in leaves]
+    y = fused_scan_triton.bidirectional_scan_triton(*leaves)
+    expected = bidirectional_scan_definition(*exact, engine='reference')
+    weight = torch.randn_like(y)
+    assert relative_error(y, expected) < 1e-5
+    grads = torch.autograd.grad((y * weight).sum(), leaves)
+    wanted = torch.autograd.grad((expected * weight.double()).sum(), exact)
+    for i, (x, z) in enumerate(zip(grads, wanted, strict=True)):
+        assert relative_error(x, z) < 1e-4, i
+
+
+def test_operator_of_both_directions() -> None:
+    tensors = both_directions(2, batch=1, channels=1)[:10]
+    tensors[2:4] = [x.exp() for x in tensors[2:4]]
+    leaves = tuple(x.requires_grad_() for x in tensors)
+    torch.library.opcheck(torch.ops.rs4d.bidirectional_scan_triton.default, leaves)
+
+
+def test_takes_float32_on_the_interpreter() -> None:
+    assert triton_engine.unavailable_reason() is None
+    assert triton_engine.unsupported_reason(torch.zeros(1)) is None
+    assert 'float64' in triton_engine.unsupported_reason(torch.zeros(1, dtype=torch.float64))
+    assert 'meta' in triton_engine.unsupported_reason(torch.zeros(1, device='meta'))
