@@ -151,7 +151,7 @@ def library() -> ctypes.CDLL:
         'rs4d_conv_blocks': ([POINTER(Conv)], c_int64),
         'rs4d_conv_forward': ([POINTER(Conv)], c_int),
         'rs4d_conv_backward': ([POINTER(Conv), POINTER(ConvGrads)], c_int),
-        'rs4d_exp_loop': ([c_int64, c_int64], c_int),
+        'rs4d_exp_loop': ([c_int64, c_int64, c_int64], c_int),
         'rs4d_exp_buffer': ([], c_int64),
     }
     for name, (arguments, result) in declarations.items():
@@ -241,10 +241,11 @@ def exp_throughput(threads: int, rounds: int = 5) -> float:
     Returns:
         Exponentials a second of all threads together.
     """
-    kernels, repeats = library(), 2000
+    # Many tasks of a millisecond, so that a thread that wakes late still gets its share.
+    kernels, tasks, repeats = library(), 16 * threads, 3000
     seconds = []
     for _ in range(rounds):
         start = time.perf_counter()
-        kernels.rs4d_exp_loop(threads, repeats)
+        kernels.rs4d_exp_loop(threads, tasks, repeats)
         seconds.append(time.perf_counter() - start)
-    return threads * repeats * kernels.rs4d_exp_buffer() / min(seconds)
+    return tasks * repeats * kernels.rs4d_exp_buffer() / min(seconds)

@@ -8,6 +8,7 @@ from rs4d.ops import (
     available_engines,
     bidirectional_conv_silu,
     bidirectional_selective_scan,
+    cpu_kernels,
     use_engine,
 )
 from rs4d.ops.fused_mamba import bidirectional_scan_definition, conv_silu_definition
@@ -137,6 +138,9 @@ class TestKernels:
 
         for x, y in zip(gradients(), gradients(), strict=True):
             assert torch.equal(x, y)
+
+    def test_exponential_throughput_is_that_of_a_machine(self) -> None:
+        assert 1e8 < cpu_kernels.exp_throughput(threads=1, rounds=1) < 1e12
 
     @pytest.mark.parametrize('bad', [float('nan'), float('inf')])
     def test_what_is_not_finite_shows(self, bad: float) -> None:

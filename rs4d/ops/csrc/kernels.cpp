@@ -118,10 +118,10 @@ RS4D_API int rs4d_conv_backward(const rs4d::Conv* conv, const rs4d::ConvGrads* g
                            rs4d::conv_scratch(*conv));
 }
 
-// Takes threads * repeats * rs4d_exp_buffer() exponentials.
-RS4D_API int rs4d_exp_loop(std::int64_t threads, std::int64_t repeats) {
+// Takes tasks * repeats * rs4d_exp_buffer() exponentials.
+RS4D_API int rs4d_exp_loop(std::int64_t threads, std::int64_t tasks, std::int64_t repeats) {
     const rs4d::ExpTask task{repeats};
-    return rs4d::run_tasks(rs4d::exp_loop_for(rs4d::level), &task, threads, threads,
+    return rs4d::run_tasks(rs4d::exp_loop_for(rs4d::level), &task, tasks, threads,
                            rs4d::kExpBuffer);
 }
 
