@@ -251,7 +251,8 @@ class RSMamba(BaseModule):
         return self
 
     def _block(self, layer: nn.Module, x: Tensor) -> Tensor:
-        return x + layer(self.pre_norm(x))
+        # In place: the projection's output is needed by nobody else, and a fresh one costs page faults.
+        return layer(self.pre_norm(x)).add_(x)
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = list(self.layers[self.out_indices[-1] + 1 :])
