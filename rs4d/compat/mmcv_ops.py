@@ -126,10 +126,12 @@ def roi_align_backward(
         MissingMMCVOpError: If the maximum mode is asked for.
     """
     _check_average(pool_mode)
+    # torchvision's kernel for CPUs knows no bfloat16.
+    dtype = torch.float32 if grad_output.device.type == 'cpu' else grad_output.dtype
     grad_input.copy_(
         torch.ops.torchvision._roi_align_backward(
-            grad_output,
-            rois,
+            grad_output.to(dtype),
+            rois.to(dtype),
             spatial_scale,
             aligned_height,
             aligned_width,

@@ -1,0 +1,17 @@
+# RSMamba-huge, distilled in stage 1, under the prompt head with its teacher's mask decoder.
+_base_ = './mask-rcnn_rsmamba-huge.py'
+
+model = dict(
+    type='PromptMaskRCNN',
+    roi_head=dict(
+        type='PromptRoIHead',
+        mask_head=dict(
+            _delete_=True,
+            type='PromptMaskHead',
+            decoder=dict(
+                type='SAMMaskDecoder',
+                checkpoint='{{$RS4D_DATA_ROOT:data}}/checkpoints/sam_vit_h_4b8939.pth',
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,15 @@
+"""Heads: SAM's mask decoder, prompted by the boxes of a two-stage detector."""
+
+from .embedded_pyramid import EmbeddedPyramid
+from .prompt_mask_head import PromptMaskHead
+from .prompt_roi_head import PromptRoIHead
+from .roi_prompter import RoIPrompter
+from .sam_mask_decoder import SAMMaskDecoder
+
+__all__ = [
+    'EmbeddedPyramid',
+    'PromptMaskHead',
+    'PromptRoIHead',
+    'RoIPrompter',
+    'SAMMaskDecoder',
+]

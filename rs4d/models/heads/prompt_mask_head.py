@@ -1,0 +1,180 @@
+"""One mask an instance from SAM's decoder, asked by tokens of the instance's box."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from .roi_prompter import RoIPrompter, token_points
+from .sam_mask_decoder import EMBED_DIMS
+
+_DICE = dict(type='DiceLoss', use_sigmoid=True, naive_dice=True, eps=1.0)
+
+
+@MODELS.register_module()
+class PromptMaskHead(BaseModule):
+    """Class-agnostic masks over the whole image, one for each box.
+
+    The prompt head of RS4D (Yang et al., IEEE TGRS 2026), after RSPrompter-anchor (Chen et al., IEEE
+    TGRS 2024): RoI features become prompt tokens, and SAM's mask decoder answers them over the
+    encoder's embedding. The box branch gives class and score.
+
+    Args:
+        embedding_channels: Channels of the embedding; if they are not SAM's 256, a 1x1 convolution
+            makes them so.
+        prompter: Arguments of :class:`~rs4d.models.heads.RoIPrompter`.
+        decoder: Config of :class:`~rs4d.models.heads.SAMMaskDecoder`, or of another module with
+            its ``forward`` and ``encode_points``.
+        with_positions: Add to each token SAM's positional code of one point of its box: the centre
+            for the first, the corners for the others (with five). RoI features alone do not say where
+            in the image their box is.
+        loss_mask: Loss over the pixels of the input, given logits and targets (N, H, W).
+        loss_dice: A second one, given the same, or None. Small objects are few pixels of an image,
+            which the mean over pixels hardly sees.
+        norm_cfg: MMCV's normalisation behind the convolution of the embedding.
+        init_cfg: MMEngine's initialisation.
+    """
+
+    def __init__(
+        self,
+        embedding_channels: int = EMBED_DIMS,
+        prompter: dict[str, Any] | None = None,
+        decoder: dict[str, Any] | None = None,
+        with_positions: bool = True,
+        loss_mask: dict[str, Any] | None = None,
+        loss_dice: dict[str, Any] | None = _DICE,
+        norm_cfg: dict[str, Any] = dict(type='LN2d'),  # noqa: B006 - a config, never written
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.embedding_channels = embedding_channels
+        self.project: nn.Module = nn.Identity()
+        if embedding_channels != EMBED_DIMS:
+            self.project = ConvModule(
+                embedding_channels, EMBED_DIMS, 1, norm_cfg=norm_cfg, act_cfg=None
+            )
+        self.prompter = RoIPrompter(embed_dims=EMBED_DIMS, **(prompter or {}))
+        self.decoder = MODELS.build(decoder or dict(type='SAMMaskDecoder'))
+        self.with_positions = with_positions
+        self.points: Tensor
+        self.register_buffer('points', token_points(self.prompter.num_tokens), persistent=False)
+        self.loss_mask = MODELS.build(loss_mask or dict(type='CrossEntropyLoss', use_sigmoid=True))
+        self.loss_dice = None if loss_dice is None else MODELS.build(loss_dice)
+
+    def embed(self, embedding: Tensor) -> Tensor:
+        """Bring an embedding (B, embedding_channels, h, w) to the decoder's 256 channels.
+
+        Raises:
+            ValueError: If it has other channels than the head was built for.
+        """
+        if embedding.shape[1] != self.embedding_channels:
+            raise ValueError(
+                f'PromptMaskHead was built for an embedding of {self.embedding_channels} channels '
+                f'but got {embedding.shape[1]}. Set roi_head.mask_head.embedding_channels='
+                f'{embedding.shape[1]} in the config: the channels of the last map of the backbone '
+                "under PromptMaskRCNN, those of the neck's levels under other detectors."
+            )
+        return self.project(embedding)
+
+    def forward(
+        self, roi_feats: Tensor, rois: Tensor, embedding: Tensor, input_shape: tuple[int, int]
+    ) -> Tensor:
+        """Decode the masks of boxes.
+
+        Args:
+            roi_feats: (N, C, 14, 14).
+            rois: (N, 5): the image of the box in the batch, then x1, y1, x2, y2 in pixels.
+            embedding: What :meth:`embed` returned, (B, 256, h, w).
+            input_shape: Height and width in pixels that the embedding covers.
+
+        Returns:
+            Logits (N, 4h, 4w).
+        """
+        tokens = self.prompter(roi_feats)
+        if self.with_positions:
+            tokens = tokens + self.decoder.encode_points(self._box_points(rois, input_shape))
+        return self.decoder(tokens, embedding, rois[:, 0].long())
+
+    def _box_points(self, rois: Tensor, input_shape: tuple[int, int]) -> Tensor:
+        """Place each token's point in each box: fractions of the input's sides (N, T, 2)."""
+        corners = rois[:, None, 1:].detach().float()
+        points = torch.lerp(corners[..., :2], corners[..., 2:], self.points)
+        return points / points.new_tensor(input_shape[::-1])
+
+    def loss(
+        self, logits: Sequence[Tensor], targets: Sequence[Tensor], input_shape: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Compare masks with the truth at the input's resolution.
+
+        Args:
+            logits: For each image, the masks (N_i, 4h, 4w) of its instances; N_i may be 0, but not
+                in all images.
+            targets: For each image, the true masks (N_i, H_i, W_i), 0 and 1. They may be smaller
+                than the input, as padding may not be part of them.
+            input_shape: Height and width in pixels that the logits cover.
+
+        Returns:
+            ``loss_mask`` and, if there is one, ``loss_dice``, means over the instances of the batch.
+        """
+        count = sum(len(masks) for masks in logits)
+        losses: dict[str, Any] = {}
+        for masks, truth in zip(logits, targets, strict=True):
+            if len(masks) == 0:
+                continue
+            height, width = truth.shape[-2:]
+            masks = upsample(masks, input_shape)[..., :height, :width]
+            truth = truth.to(masks)
+            parts = {'loss_mask': self.loss_mask(masks, truth, avg_factor=count * truth[0].numel())}
+            if self.loss_dice is not None:
+                parts['loss_dice'] = self.loss_dice(masks, truth, avg_factor=count)
+            losses = {name: losses.get(name, 0) + part for name, part in parts.items()}
+        return losses
+
+    def zero_loss(self, logits: Tensor) -> dict[str, Tensor]:
+        """Return losses of 0 that reach every parameter behind the logits."""
+        names = ['loss_mask'] if self.loss_dice is None else ['loss_mask', 'loss_dice']
+        # A sum of 0 * finite values; clamped, as one overflow would make it NaN.
+        return {name: logits.float().clamp(-1, 1).sum() * 0 for name in names}
+
+    def binarise(
+        self,
+        logits: Tensor,
+        input_shape: tuple[int, int],
+        img_meta: dict[str, Any],
+        threshold: float,
+        rescale: bool,
+    ) -> Tensor:
+        """Bring masks to the size of an image.
+
+        Args:
+            logits: (N, 4h, 4w).
+            input_shape: Height and width in pixels that the logits cover.
+            img_meta: Has ``img_shape``, the part of the input that is no padding, and
+                ``ori_shape``.
+            threshold: Probability from which on a pixel belongs to the object; a negative one asks
+                for probabilities in 0 to 255 instead, as MMDetection's mask heads do.
+            rescale: Return masks of the original image's size, not of the resized one's.
+
+        Returns:
+            (N, H, W), bool or uint8.
+        """
+        height, width = img_meta['img_shape'][:2]
+        masks = upsample(logits, input_shape)[..., :height, :width]
+        if rescale:
+            masks = upsample(masks, tuple(img_meta['ori_shape'][:2]))
+        probabilities = masks.sigmoid()
+        if threshold >= 0:
+            return probabilities >= threshold
+        return (probabilities * 255).to(torch.uint8)
+
+
+def upsample(masks: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Resize maps (N, h, w) bilinearly, in float32, to (N, *shape)."""
+    if tuple(masks.shape[-2:]) == tuple(shape):
+        return masks.float()
+    return F.interpolate(masks[:, None].float(), shape, mode='bilinear', align_corners=False)[:, 0]

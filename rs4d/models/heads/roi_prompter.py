@@ -1,0 +1,82 @@
+"""From the features inside a box to prompt tokens."""
+
+import math
+from typing import Any
+
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class RoIPrompter(BaseModule):
+    """Turn RoI features into a few tokens that ask SAM's decoder for one object.
+
+    After RSPrompter-anchor (Chen et al., "RSPrompter", IEEE TGRS 2024, section III-C): a strided
+    convolution, then fully connected layers to all tokens at once.
+
+    Args:
+        in_channels: Channels of the RoI features.
+        roi_size: Their side.
+        embed_dims: Width of a token: SAM's 256.
+        num_tokens: Tokens an instance.
+        hidden_dims: Width of the fully connected layers.
+        sine: Compute two vectors a token and return the sine of the one plus the other, which brings
+            tokens into the range of SAM's own sinusoidal prompts.
+        norm_cfg: MMCV's normalisation behind the convolution.
+        init_cfg: MMEngine's initialisation.
+
+    Raises:
+        ValueError: If there is no token.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 256,
+        roi_size: int = 14,
+        embed_dims: int = 256,
+        num_tokens: int = 5,
+        hidden_dims: int = 256,
+        sine: bool = False,
+        norm_cfg: dict[str, Any] = dict(type='LN2d'),  # noqa: B006 - a config, never written
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_tokens < 1:
+            raise ValueError(
+                f'RoIPrompter: num_tokens={num_tokens}, but an instance needs a token.'
+            )
+        self.num_tokens, self.embed_dims, self.sine = num_tokens, embed_dims, sine
+        self.conv = ConvModule(in_channels, in_channels, 3, stride=2, padding=1, norm_cfg=norm_cfg)
+        side = (roi_size + 1) // 2
+        self.mlp = nn.Sequential(
+            nn.Linear(in_channels * side * side, hidden_dims),
+            nn.ReLU(),
+            nn.Linear(hidden_dims, hidden_dims),
+            nn.ReLU(),
+            nn.Linear(hidden_dims, num_tokens * embed_dims * (2 if sine else 1)),
+        )
+
+    def forward(self, roi_feats: Tensor) -> Tensor:
+        """Make tokens (N, num_tokens, embed_dims) of features (N, in_channels, side, side)."""
+        tokens = self.mlp(self.conv(roi_feats).flatten(1))
+        tokens = tokens.view(len(roi_feats), self.num_tokens, -1)
+        if self.sine:
+            phase, residual = tokens.chunk(2, dim=-1)
+            tokens = phase.sin() + residual
+        return tokens
+
+
+def token_points(num_tokens: int) -> Tensor:
+    """Spread points over a box: its centre, then a ring that starts at the lower right corner.
+
+    Args:
+        num_tokens: Number of points; five are the centre and the four corners.
+
+    Returns:
+        x and y (num_tokens, 2) from 0, left or top, to 1.
+    """
+    angles = math.pi / 4 + torch.arange(num_tokens - 1) * 2 * math.pi / max(1, num_tokens - 1)
+    # The ring through the corners, pressed into the box.
+    ring = (0.5 + math.sqrt(0.5) * torch.stack([angles.cos(), angles.sin()], -1)).clamp(0, 1)
+    return torch.cat([torch.full((1, 2), 0.5), ring])

@@ -1,0 +1,142 @@
+"""SAM's mask decoder with its positional embedding, over an embedding of any size."""
+
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as run_again_in_backward
+
+from rs4d.models.backbones.pretrained_weights import load_all
+
+from .sam_decoder_weights import read_decoder_weights
+
+EMBED_DIMS = 256
+
+
+@MODELS.register_module()
+class SAMMaskDecoder(BaseModule):
+    """The decoder of SAM for one mask a prompt.
+
+    Kirillov et al., "Segment Anything", ICCV 2023, section 3 and appendix A. The network is
+    ``transformers``' ``SamMaskDecoder``; positions are computed for the embedding at hand, so that
+    1024x1024 images are not special.
+
+    Of SAM's four masks only the first, the one for unambiguous prompts, is asked for. The MLPs of the
+    other three and the head that estimates a mask's quality have no part in it: they are kept, so that
+    SAM's checkpoints fit, and never trained.
+
+    Args:
+        checkpoint: Weights: the path of Meta's ``sam_vit_*.pth`` or of a folder that ``transformers``
+            wrote. They are loaded by :meth:`init_weights`, which MMEngine calls before training; a
+            model whose weights come from a checkpoint of the whole run does not need the file. None
+            leaves random weights.
+        frozen: Train none of the decoder. Gradients pass through it to prompts and embedding.
+        with_cp: Activation checkpointing: the decoder is run again in the backward pass.
+        init_cfg: MMEngine's initialisation.
+
+    Attributes:
+        embed_dims: Width of prompts, embedding and positions: 256.
+    """
+
+    embed_dims = EMBED_DIMS
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        frozen: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        # Importing transformers' models takes seconds, which only who builds this head should pay.
+        from transformers import SamMaskDecoderConfig, SamVisionConfig
+        from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPositionalEmbedding
+
+        self.checkpoint, self.frozen, self.with_cp = checkpoint, frozen, with_cp
+        config = SamMaskDecoderConfig()
+        config._attn_implementation = 'sdpa'
+        self.decoder: Any = SamMaskDecoder(config)
+        # A scale of 1 is SAM's own initialisation; transformers' default suits loaded weights only.
+        positions: Any = SamVisionConfig(num_pos_feats=EMBED_DIMS // 2)
+        positions.scale = 1.0
+        self.positional_embedding: Any = SamPositionalEmbedding(positions)
+        self.no_mask_embed = nn.Embedding(1, EMBED_DIMS)
+        # Fixed in SAM, too: random frequencies.
+        self.positional_embedding.requires_grad_(False)
+        self.decoder.iou_prediction_head.requires_grad_(False)
+        self.decoder.output_hypernetworks_mlps[1:].requires_grad_(False)
+        if frozen:
+            self.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Apply ``init_cfg``, then load ``checkpoint``.
+
+        Raises:
+            CheckpointNotFoundError: The file is not there.
+            CheckpointMismatchError: The file is no whole SAM, or of another shape.
+        """
+        super().init_weights()
+        if self.checkpoint is not None:
+            load_all(
+                self,
+                read_decoder_weights(self.checkpoint),
+                self.checkpoint,
+                "SAM's decoder is the same in ViT-B, ViT-L and ViT-H; give one of Meta's "
+                'sam_vit_*.pth or a folder that transformers wrote for SamModel.',
+            )
+
+    def encode_points(self, points: Tensor) -> Tensor:
+        """Give points SAM's positional code.
+
+        Args:
+            points: x and y (..., 2) as fractions of the input's width and height.
+
+        Returns:
+            Codes (..., 256), float32.
+        """
+        # Half precision cannot hold the phases: frequencies reach several turns over the image.
+        with torch.autocast(points.device.type, enabled=False):
+            return self.positional_embedding(points.float())
+
+    def image_positions(self, height: int, width: int) -> Tensor:
+        """Give every cell of an embedding the code of its centre: (1, 256, height, width)."""
+        device = self.no_mask_embed.weight.device
+        y = (torch.arange(height, device=device) + 0.5) / height
+        x = (torch.arange(width, device=device) + 0.5) / width
+        grid = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1)
+        return self.encode_points(grid).permute(2, 0, 1)[None]
+
+    def forward(self, tokens: Tensor, embedding: Tensor, image_ids: Tensor) -> Tensor:
+        """Decode one mask for each instance.
+
+        Args:
+            tokens: Prompts (N, T, 256).
+            embedding: The encoder's maps (B, 256, h, w).
+            image_ids: The image of each instance, integers (N,) from 0 to B-1.
+
+        Returns:
+            Logits (N, 4h, 4w).
+        """
+        if self.with_cp and torch.is_grad_enabled():
+            logits = run_again_in_backward(
+                self._decode, tokens, embedding, image_ids, use_reentrant=False
+            )
+            assert isinstance(logits, Tensor)
+            return logits
+        return self._decode(tokens, embedding, image_ids)
+
+    def _decode(self, tokens: Tensor, embedding: Tensor, image_ids: Tensor) -> Tensor:
+        # An instance is an "image" with one prompt here: images with many and with few instances
+        # then share a batch.
+        masks = self.decoder(
+            image_embeddings=embedding[image_ids],
+            image_positional_embeddings=self.image_positions(*embedding.shape[-2:]).expand(
+                len(tokens), -1, -1, -1
+            ),
+            sparse_prompt_embeddings=tokens[:, None],
+            dense_prompt_embeddings=self.no_mask_embed.weight[..., None, None],
+            multimask_output=False,
+        )[0]
+        return masks[:, 0, 0]

@@ -1,0 +1,324 @@
+"""The prompt head: tokens, losses, choice of boxes, and whole detectors around it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import PolygonMasks
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from rs4d.models.detectors import PromptMaskRCNN
+from rs4d.models.heads import EmbeddedPyramid, PromptMaskHead, PromptRoIHead, RoIPrompter
+from rs4d.models.heads.prompt_mask_head import upsample
+from rs4d.models.heads.roi_prompter import token_points
+
+WIDTH = 16
+
+
+@MODELS.register_module()
+class OneConvBackbone(nn.Module):
+    """One map of stride 16."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, channels, 16, stride=16)
+
+    def forward(self, img: Tensor) -> tuple[Tensor]:
+        return (self.conv(img),)
+
+
+def detector_config(detector: str = 'PromptMaskRCNN', channels: int = WIDTH, **head: Any) -> Config:
+    cfg = Config.fromfile('configs/_base_/models/mask-rcnn_rsmamba-tiny.py')
+    embedding_channels = channels if detector == 'PromptMaskRCNN' else WIDTH
+    cfg.merge_from_dict(
+        dict(
+            model=dict(
+                type=detector,
+                backbone=dict(_delete_=True, type='OneConvBackbone', channels=channels),
+                neck=dict(
+                    _delete_=True,
+                    type='SimpleFPN',
+                    in_channels=channels,
+                    out_channels=WIDTH,
+                    num_outs=5,
+                ),
+                rpn_head=dict(in_channels=WIDTH, feat_channels=WIDTH),
+                roi_head=dict(
+                    type='PromptRoIHead',
+                    bbox_roi_extractor=dict(out_channels=WIDTH),
+                    bbox_head=dict(in_channels=WIDTH, fc_out_channels=32, num_classes=2),
+                    mask_roi_extractor=dict(out_channels=WIDTH),
+                    mask_head=dict(
+                        _delete_=True,
+                        type='PromptMaskHead',
+                        embedding_channels=embedding_channels,
+                        prompter=dict(in_channels=WIDTH, hidden_dims=32),
+                    ),
+                    **head,
+                ),
+            )
+        )
+    )
+    return cfg
+
+
+def build(**kwargs: Any) -> PromptMaskRCNN:
+    torch.manual_seed(0)
+    return MODELS.build(detector_config(**kwargs).model)
+
+
+def batch(counts: Sequence[int], size: tuple[int, int] = (96, 128), kind: str = 'bitmap') -> dict:
+    rng = np.random.default_rng(0)
+    height, width = size
+    samples = []
+    for count in counts:
+        corner = rng.uniform(0, (width - 40, height - 40), (count, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(8, 40, (count, 2))], 1)
+        boxes = boxes.astype(np.float32)
+        polygons = [[np.array([x, y, u, y, u, v, x, v])] for x, y, u, v in boxes]
+        masks: Any = PolygonMasks(polygons, height, width)
+        objects = InstanceData(
+            bboxes=torch.from_numpy(boxes.reshape(-1, 4)),
+            labels=torch.from_numpy(rng.integers(0, 2, count)),
+            masks=masks if kind == 'polygon' else masks.to_bitmap(),
+        )
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=size,
+                ori_shape=(height // 2, width // 2),
+                scale_factor=(2.0, 2.0),
+                batch_input_shape=size,
+                pad_shape=size,
+            )
+        )
+        sample.gt_instances = objects
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
+        samples.append(sample)
+    return dict(inputs=torch.randn(len(counts), 3, *size), data_samples=samples)
+
+
+def test_prompter_shapes_and_sine() -> None:
+    feats = torch.randn(3, 8, 14, 14)
+    plain = RoIPrompter(8, embed_dims=32, num_tokens=4)
+    assert plain(feats).shape == (3, 4, 32)
+    sine = RoIPrompter(8, embed_dims=32, num_tokens=4, sine=True)
+    seen: list[Tensor] = []
+    sine.mlp.register_forward_hook(lambda *args: seen.append(args[-1]))
+    tokens = sine(feats)
+    raw = seen[0].view(3, 4, 64)
+    torch.testing.assert_close(tokens, torch.sin(raw[..., :32]) + raw[..., 32:])
+    with pytest.raises(ValueError, match='num_tokens=0'):
+        RoIPrompter(num_tokens=0)
+
+
+def test_token_points_are_centre_and_corners() -> None:
+    expected = torch.tensor([[0.5, 0.5], [1, 1], [0, 1], [0, 0], [1, 0]])
+    torch.testing.assert_close(token_points(5), expected, atol=1e-6, rtol=0)
+    assert token_points(1).tolist() == [[0.5, 0.5]]
+    many = token_points(12)
+    assert many.min() >= 0
+    assert many.max() <= 1
+    assert len(many.unique(dim=0)) == 12
+
+
+def test_tokens_carry_the_code_of_their_points() -> None:
+    head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16))
+    sent: list[Tensor] = []
+    head.decoder.register_forward_pre_hook(lambda _, args: sent.append(args[0]))
+    feats, rois = torch.randn(1, 8, 14, 14), torch.tensor([[0.0, 16, 8, 48, 24]])
+    embedding = torch.randn(1, 256, 4, 4)
+    with torch.no_grad():
+        for head.with_positions in (False, True):
+            head(feats, rois, embedding, (32, 64))
+        codes = (sent[1] - sent[0])[0]
+        # The first token's point is the box's centre, (32, 16): the image's, too.
+        torch.testing.assert_close(
+            codes[0], head.decoder.encode_points(torch.tensor([0.5, 0.5])), atol=1e-5, rtol=1e-4
+        )
+        corner = head.decoder.encode_points(torch.tensor([48 / 64, 24 / 32]))
+    torch.testing.assert_close(codes[1], corner, atol=1e-5, rtol=1e-4)
+
+
+def test_loss_is_the_mean_over_instances_at_full_resolution() -> None:
+    """Against PyTorch's own loss and the dice formula, with masks smaller than the padded input."""
+    head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16))
+    logits = [torch.randn(2, 8, 8), torch.randn(0, 8, 8), torch.randn(1, 8, 8)]
+    truth = [(torch.rand(len(x), 30, 32) > 0.7).to(torch.uint8) for x in logits]
+    losses = head.loss(logits, truth, (32, 32))
+    masks = F.interpolate(torch.cat(logits)[:, None], (32, 32), mode='bilinear')[:, 0, :30]
+    target = torch.cat(truth).float()
+    expected = F.binary_cross_entropy_with_logits(masks, target)
+    torch.testing.assert_close(losses['loss_mask'], expected)
+    p, t = masks.sigmoid().flatten(1), target.flatten(1)
+    dice = 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
+    torch.testing.assert_close(losses['loss_dice'], dice.mean())
+    assert 'loss_dice' not in PromptMaskHead(
+        prompter=dict(in_channels=8, hidden_dims=16), loss_dice=None
+    ).loss(logits, truth, (32, 32))
+
+
+def test_choice_takes_every_object_before_any_twice() -> None:
+    head = PromptRoIHead.__new__(PromptRoIHead)
+    nn.Module.__init__(head)
+    head.max_masks_per_image = 6
+    objects = torch.tensor([7] * 90 + [2, 3, 5] + [7] * 10)
+    for _ in range(5):
+        chosen = head._choose(objects)
+        assert len(chosen.unique()) == 6
+        assert sorted(objects[chosen].tolist()) == [2, 3, 5, 7, 7, 7]
+    head.max_masks_per_image = 3
+    assert len(objects[head._choose(objects)].unique()) == 3
+    assert len(head._choose(objects[:2])) == 2
+    assert len(head._choose(objects[:0])) == 0
+
+
+@pytest.mark.parametrize('kind', ['bitmap', 'polygon'])
+@pytest.mark.parametrize('counts', [[0], [0, 0], [1], [0, 3, 1]], ids=str)
+def test_every_parameter_gets_a_gradient(counts: list[int], kind: str) -> None:
+    model = build().train()
+    loss, parts = model.parse_losses(model(**batch(counts, kind=kind), mode='loss'))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert {'loss_mask', 'loss_dice'} <= parts.keys()
+    assert bool(parts['loss_mask'] > 0) is any(counts)
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    assert not [name for name, p in trained if p.grad is None]
+    if any(counts):
+        assert [name for name, p in trained if name.startswith('roi_head.mask') and p.grad.any()]
+
+
+def test_batch_of_none_one_and_four_hundred_trains_and_predicts() -> None:
+    model = build(max_masks_per_image=3, chunk_size=7)
+    seen: list[int] = []
+    head = model.roi_head.mask_head
+    head.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    data = batch([0, 1, 400])
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    assert torch.isfinite(loss)
+    # The positives of three images in one call, and no more than asked for.
+    assert len(seen) == 1
+    assert 4 <= seen.pop() <= 9
+
+    model.eval()
+    embedded = model.extract_feat(data['inputs'])
+    metas = [sample.metainfo for sample in data['data_samples']]
+    results = [
+        InstanceData(bboxes=s.gt_instances.bboxes.clone(), labels=s.gt_instances.labels)
+        for s in data['data_samples']
+    ]
+    boxes = [r.bboxes.clone() for r in results]
+    with torch.no_grad():
+        results = model.roi_head.predict_mask(embedded, metas, results, rescale=True)
+    assert [tuple(r.masks.shape) for r in results] == [(n, 48, 64) for n in (0, 1, 400)]
+    assert all(r.masks.dtype == torch.bool for r in results)
+    assert max(seen) == 7
+    for result, before in zip(results, boxes, strict=True):
+        torch.testing.assert_close(result.bboxes, before / 2)
+    # The detector's own way, from the RPN's boxes.
+    with torch.no_grad():
+        for sample in model(**batch([0, 1]), mode='predict'):
+            assert sample.pred_instances.masks.shape[1:] == (48, 64)
+
+
+def test_chunks_and_company_do_not_change_masks() -> None:
+    model = build(chunk_size=2).eval()
+    data = batch([5, 4])
+    metas = [sample.metainfo for sample in data['data_samples']]
+
+    def predict(images: list[int]) -> list[Tensor]:
+        maps = model.extract_feat(data['inputs'][images])
+        found = [InstanceData(bboxes=data['data_samples'][i].gt_instances.bboxes) for i in images]
+        model.roi_head.test_cfg.mask_thr_binary = -1  # probabilities in 0 to 255
+        found = model.roi_head.predict_mask(maps, [metas[i] for i in images], found)
+        return [r.masks.int() for r in found]
+
+    with torch.no_grad():
+        together = predict([0, 1])
+        model.roi_head.chunk_size = 100
+        alone = predict([0]) + predict([1])
+    for a, b in zip(together, alone, strict=True):
+        assert a.shape[1:] == (96, 128)
+        assert (a - b).abs().max() <= 1
+    assert together[0].float().std() > 0
+
+
+def test_masks_lie_where_the_logits_say() -> None:
+    """Padding is cut off and the rest stretched to the original image."""
+    head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16))
+    logits = torch.full((1, 16, 16), -9.0)
+    logits[:, 4:8, 2:6] = 9
+    meta = dict(img_shape=(48, 32), ori_shape=(96, 64))
+    masks = head.binarise(logits, (64, 64), meta, 0.5, rescale=True)
+    assert masks.shape == (1, 96, 64)
+    ys, xs = masks[0].nonzero(as_tuple=True)
+    found = [int(v) for v in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)]
+    assert np.abs(np.array(found) - [16, 32, 48, 64]).max() <= 1
+    assert head.binarise(logits, (64, 64), meta, 0.5, rescale=False).shape == (1, 48, 32)
+    assert upsample(logits.half(), (16, 16)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(('detector', 'channels'), [('MaskRCNN', 32), ('PromptMaskRCNN', 256)])
+def test_embedding_comes_from_encoder_or_neck(detector: str, channels: int) -> None:
+    model = build(detector=detector, channels=channels).train()
+    seen: list[Tensor] = []
+    embed = model.roi_head.mask_head.embed
+    model.roi_head.mask_head.embed = lambda x: (seen.append(x), embed(x))[1]
+    data = batch([2])
+    model.parse_losses(model(**data, mode='loss'))[0].backward()
+    with torch.no_grad():
+        maps = model.extract_feat(data['inputs'])
+        expected = maps[2] if detector == 'MaskRCNN' else model.backbone(data['inputs'])[0]
+    torch.testing.assert_close(seen[0], expected)
+    assert isinstance(maps, EmbeddedPyramid) is (detector == 'PromptMaskRCNN')
+    assert len(maps) == 5
+
+
+def test_forward_without_post_processing() -> None:
+    model = build().eval()
+    with torch.no_grad():
+        ((scores, boxes, masks),) = model(**batch([2]), mode='tensor')
+    assert len(scores) == len(boxes)
+    assert masks.shape[1:] == (24, 32)  # a quarter of the input, four times the embedding
+
+
+def test_mixed_precision_trains() -> None:
+    model = build().train()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss, _ = model.parse_losses(model(**batch([2, 0]), mode='loss'))
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+def test_learns_one_image() -> None:
+    """From random weights, the head finds the masks of the boxes that it is given."""
+    torch.manual_seed(0)
+    model = build().train()
+    data = batch([3], size=(64, 64))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    history = []
+    for _ in range(40):
+        loss, parts = model.parse_losses(model(**data, mode='loss'))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        history.append(float(parts['loss_dice']))
+    assert min(history[-5:]) < 0.4 * history[0], history
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match='mask_roi_extractor'):
+        PromptRoIHead()
+    with pytest.raises(ValueError, match='max_masks_per_image=0'):
+        PromptRoIHead(max_masks_per_image=0)
+    head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16))
+    with pytest.raises(ValueError, match=r'embedding_channels=\s*64'):
+        head.embed(torch.zeros(1, 64, 4, 4))
