@@ -44,33 +44,52 @@ RS4D_INLINE float* conv_row(const Rows& rows, std::int64_t batch, std::int64_t r
 }
 
 // The convolution at one row and W channels before SiLU; `step` is -1 for the forward direction,
-// whose taps lie in the past, and 1 for the backward one.
-template <int W>
-RS4D_INLINE Vec<W> conv_at(const Conv& conv, std::int64_t batch, std::int64_t row,
-                           std::int64_t step, std::int64_t channel, std::int64_t lanes) {
+// whose taps lie in the past, and 1 for the backward one. INSIDE: no tap leaves the sequence.
+template <int W, bool INSIDE = false>
+RS4D_INLINE Vec<W> conv_at(const Conv& conv, std::int64_t taps, std::int64_t batch,
+                           std::int64_t row, std::int64_t step, std::int64_t channel,
+                           std::int64_t lanes) {
     Vec<W> sum = load_channels<W>(conv.bias, channel, lanes);
-    for (std::int64_t k = 0; k < conv.taps; ++k) {
-        const std::int64_t source = row + step * (conv.taps - 1 - k);
-        if (source < 0 || source >= conv.length) continue;
+    for (std::int64_t k = 0; k < taps; ++k) {
+        const std::int64_t source = row + step * (taps - 1 - k);
+        if (!INSIDE && (source < 0 || source >= conv.length)) continue;
         sum += load_lanes<W>(conv.weight + k * conv.channels + channel, lanes) *
                load_lanes<W>(conv_row(conv.x, batch, source) + channel, lanes);
     }
     return sum;
 }
 
+// One row in both directions. Inlined with constant `taps` the loops over them unroll.
+template <int W, bool INSIDE>
+RS4D_INLINE void conv_both(const Conv& conv, std::int64_t taps, std::int64_t batch,
+                           std::int64_t row) {
+    float* forward = conv_row(conv.forward, batch, row);
+    float* backward = conv_row(conv.backward, batch, row);
+    const auto silu_at = [&](std::int64_t channel,
+                             std::int64_t lanes) __attribute__((always_inline)) {
+        const Vec<W> f = conv_at<W, INSIDE>(conv, taps, batch, row, -1, channel, lanes);
+        const Vec<W> b = conv_at<W, INSIDE>(conv, taps, batch, row, 1, channel, lanes);
+        store_lanes<W>(forward + channel, f * sigmoid<W>(f), lanes);
+        store_lanes<W>(backward + channel, b * sigmoid<W>(b), lanes);
+    };
+    std::int64_t channel = 0;
+    for (; channel + W <= conv.channels; channel += W) silu_at(channel, W);
+    if (channel < conv.channels) silu_at(channel, conv.channels - channel);
+}
+
 template <int W>
 RS4D_INLINE void conv_forward(const ConvForwardTask& task, std::int64_t number, float*) {
     const Conv& conv = *task.conv;
-    const std::int64_t batch = number / conv_blocks(conv);
+    const std::int64_t batch = number / conv_blocks(conv), halo = conv.taps - 1;
     const std::int64_t first = number % conv_blocks(conv) * kConvRows;
     const std::int64_t last = std::min(first + kConvRows, conv.length);
     for (std::int64_t row = first; row < last; ++row) {
-        for (std::int64_t channel = 0; channel < conv.channels; channel += W) {
-            const std::int64_t lanes = conv.channels - channel;
-            const Vec<W> f = conv_at<W>(conv, batch, row, -1, channel, lanes);
-            const Vec<W> b = conv_at<W>(conv, batch, row, 1, channel, lanes);
-            store_lanes<W>(conv_row(conv.forward, batch, row) + channel, f * sigmoid<W>(f), lanes);
-            store_lanes<W>(conv_row(conv.backward, batch, row) + channel, b * sigmoid<W>(b), lanes);
+        if (row < halo || row + halo >= conv.length) {
+            conv_both<W, false>(conv, conv.taps, batch, row);
+        } else if (conv.taps == 4) {  // Mamba's
+            conv_both<W, true>(conv, 4, batch, row);
+        } else {
+            conv_both<W, true>(conv, conv.taps, batch, row);
         }
     }
 }
@@ -97,7 +116,8 @@ RS4D_INLINE void conv_backward(const ConvBackwardTask& task, std::int64_t number
         const std::int64_t lanes = conv.channels - channel;
         for (int side = 0; side < 2; ++side) {
             for (std::int64_t row = start; row < end; ++row) {
-                const Vec<W> z = conv_at<W>(conv, batch, row, steps[side], channel, lanes);
+                const Vec<W> z = conv_at<W>(conv, conv.taps, batch, row, steps[side], channel,
+                                            lanes);
                 const Vec<W> s = sigmoid<W>(z);
                 const Vec<W> g = load_lanes<W>(conv_row(*given[side], batch, row) + channel, lanes);
                 store<W>(inner[side] + (row - start) * W, g * s * (1.0f + z * (1.0f - s)));
@@ -151,7 +171,7 @@ RS4D_INLINE void exp_loop(const ExpTask& task, std::int64_t, float* scratch) {
     std::fill(scratch, scratch + kExpBuffer, 0.5f);
     for (std::int64_t r = 0; r < task.repeats; ++r) {
         for (std::int64_t i = 0; i < kExpBuffer; i += W) {
-            store<W>(scratch + i, exp_of<W>(-load<W>(scratch + i)));
+            store<W>(scratch + i, exp_of<W, false>(-load<W>(scratch + i)));
         }
     }
 }

@@ -112,13 +112,24 @@ RS4D_INLINE Vec<W> delta_of(const Scan& scan, Vec<W> given, Vec<W> bias) {
     return scan.softplus ? softplus<W>(given + bias) : given + bias;
 }
 
+// Rows that are asked for while others are computed: they lie so far apart that the hardware does
+// not see them coming.
+struct Ahead {
+    const float* data;  // null: none
+    std::ptrdiff_t step;
+};
+
+// States that advance together, as many as AVX2's registers hold.
+constexpr std::int64_t kStates = 4;
+
 // Moves NB adjacent states of W channels through `steps` steps, adding C h to y where WITH_Y.
-// dt, du (= dt u) and y are (steps, tile_stride); A and h are (NB, state_stride).
-template <int W, int NB, bool WITH_Y>
+// dt, du (= dt u) and y are (steps, tile_stride); A and h are (NB, state_stride). CLAMP as in
+// exp2_parts.
+template <int W, int NB, bool WITH_Y, bool CLAMP>
 RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const float* dt,
                          const float* du, float* y, const float* B, std::ptrdiff_t B_step,
                          const float* C, std::ptrdiff_t C_step, const float* A, float* h,
-                         std::int64_t state_stride) {
+                         std::int64_t state_stride, Ahead ahead) {
     Vec<W> a[NB], state[NB];
     for (int j = 0; j < NB; ++j) {
         a[j] = load<W>(A + j * state_stride);
@@ -129,9 +140,10 @@ RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const flo
         const Vec<W> du_i = load<W>(du + i * tile_stride);
         Vec<W> sum{};
         if (WITH_Y) sum = load<W>(y + i * tile_stride);
+        if (ahead.data != nullptr) __builtin_prefetch(ahead.data + i * ahead.step);
         for (int j = 0; j < NB; ++j) {
             Vec<W> scale, excess;
-            exp2_parts<W>(dt_i * a[j], scale, excess);
+            exp2_parts<W, CLAMP>(dt_i * a[j], scale, excess);
             const Vec<W> kept = state[j] * scale;
             state[j] = kept * excess + (kept + du_i * B[i * B_step + j]);
             if (WITH_Y) sum += state[j] * C[i * C_step + j];
@@ -141,20 +153,27 @@ RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const flo
     for (int j = 0; j < NB; ++j) store<W>(h + j * state_stride, state[j]);
 }
 
-// The same for all states.
-template <int W, bool WITH_Y>
+// The same for all states. The k-th group of states asks for ahead[k] (of kAheads) on its way.
+constexpr std::int64_t kAheads = 4;
+
+template <int W, bool WITH_Y, bool CLAMP>
 RS4D_INLINE void advance_all(std::int64_t states, std::int64_t steps, std::int64_t tile_stride,
                              const float* dt, const float* du, float* y, const float* B,
                              std::ptrdiff_t B_step, const float* C, std::ptrdiff_t C_step,
-                             const float* A, float* h, std::int64_t state_stride) {
+                             const float* A, float* h, std::int64_t state_stride,
+                             const Ahead* ahead) {
     std::int64_t n = 0;
-    for (; n + 4 <= states; n += 4) {
-        advance<W, 4, WITH_Y>(steps, tile_stride, dt, du, y, B + n, B_step, C + n, C_step,
-                              A + n * state_stride, h + n * state_stride, state_stride);
+    for (; n + kStates <= states; n += kStates) {
+        const std::int64_t group = n / kStates;
+        const Ahead next = ahead != nullptr && group < kAheads ? ahead[group] : Ahead{nullptr, 0};
+        advance<W, kStates, WITH_Y, CLAMP>(steps, tile_stride, dt, du, y, B + n, B_step, C + n,
+                                           C_step, A + n * state_stride, h + n * state_stride,
+                                           state_stride, next);
     }
     for (; n < states; ++n) {
-        advance<W, 1, WITH_Y>(steps, tile_stride, dt, du, y, B + n, B_step, C + n, C_step,
-                              A + n * state_stride, h + n * state_stride, state_stride);
+        advance<W, 1, WITH_Y, CLAMP>(steps, tile_stride, dt, du, y, B + n, B_step, C + n, C_step,
+                                     A + n * state_stride, h + n * state_stride, state_stride,
+                                     Ahead{nullptr, 0});
     }
 }
 

@@ -243,9 +243,10 @@ RS4D_INLINE void find_boundaries(const BackwardTask& task, TilePlace place,
         std::copy(h - size, h, h);
         const float* B = row_at(scan, direction.B, direction, place.batch, place.first_step);
         for (int g = 0; g < kGroup; ++g) {
-            advance_all<W, false>(scan.states, place.steps, G, tile.dt + g * W, tile.du + g * W,
-                                  nullptr, B, step_stride(direction.B, direction), B, 0, A + g * W,
-                                  h + g * W, G);
+            advance_all<W, false, true>(scan.states, place.steps, G, tile.dt + g * W,
+                                        tile.du + g * W, nullptr, B,
+                                        step_stride(direction.B, direction), B, 0, A + g * W,
+                                        h + g * W, G, nullptr);
         }
     }
 }

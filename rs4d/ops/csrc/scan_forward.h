@@ -1,6 +1,8 @@
 // Forward pass of the selective scan for one block of channels.
 #pragma once
 
+#include <type_traits>
+
 #include "scan.h"
 
 namespace rs4d {
@@ -16,11 +18,38 @@ RS4D_INLINE std::int64_t vectors_of(const Scan& scan) {
     return (scan.channels + W - 1) / W;
 }
 
-// Scratch of one worker: A and h of a block, and a tile of dt, du and y.
+// Scratch of one worker: A with its bounds and h of a block, and a tile of dt, du and y.
 template <int W>
 RS4D_INLINE std::int64_t forward_scratch(const Scan& scan, std::int64_t blocks) {
     const std::int64_t vectors = (vectors_of<W>(scan) + blocks - 1) / blocks + 1;
-    return vectors * 2 * scan.states * W + 3 * kChunk * W;
+    return vectors * (2 * scan.states + 1) * W + 3 * kChunk * W;
+}
+
+// Reads u and delta of W channels in the order of the scan and makes dt, du and the skip's y of them.
+// Returns the largest |dt|, or NaN if there is one.
+template <int W>
+RS4D_INLINE float read_tile(const Scan& scan, const Direction& direction, std::int64_t batch,
+                           std::int64_t first_step, std::int64_t steps, std::int64_t channel,
+                           float* dt, float* du, float* y) {
+    const std::int64_t lanes = scan.channels - channel;
+    const Vec<W> bias = load_channels<W>(scan.delta_bias, channel, lanes);
+    const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
+    const float* u = row_at(scan, direction.u, direction, batch, first_step) + channel;
+    const float* delta = row_at(scan, direction.delta, direction, batch, first_step) + channel;
+    const std::ptrdiff_t u_step = step_stride(direction.u, direction);
+    const std::ptrdiff_t delta_step = step_stride(direction.delta, direction);
+    // Without a skip, an infinite u must not turn 0 * u into NaN.
+    const bool skips = scan.D != nullptr;
+    typename Simd<W>::I largest{};
+    for (std::int64_t i = 0; i < steps; ++i) {
+        const Vec<W> u_i = load_lanes<W>(u + i * u_step, lanes);
+        const Vec<W> delta_i = delta_of<W>(scan, load_lanes<W>(delta + i * delta_step, lanes), bias);
+        store<W>(dt + i * W, delta_i);
+        store<W>(du + i * W, delta_i * u_i);
+        store<W>(y + i * W, skips ? skip * u_i : Vec<W>{});
+        widen<W>(largest, delta_i);
+    }
+    return largest_lane<W>(largest);
 }
 
 // What becomes of the tile's y: the first direction leaves its own in the output, the last one adds
@@ -31,20 +60,47 @@ RS4D_INLINE void finish_tile(const ForwardTask& task, std::int64_t index, std::i
                              const float* y) {
     const Scan& scan = *task.scan;
     const Direction& direction = scan.direction[index];
-    const bool last = index + 1 == scan.directions;
     const std::int64_t lanes = scan.channels - channel;
     const float factor = static_cast<float>(scan.scale);
+    float* out = row_at(scan, task.y, direction, batch, first_step) + channel;
+    const std::ptrdiff_t out_step = step_stride(task.y, direction);
+    if (index + 1 < scan.directions) {
+        for (std::int64_t i = 0; i < steps; ++i) {
+            store_lanes<W>(out + i * out_step, load<W>(y + i * W), lanes);
+        }
+        return;
+    }
+    const bool gated = scan.z.data != nullptr, adds = index > 0;
+    const float* gate =
+        gated ? row_at(scan, scan.z, direction, batch, first_step) + channel : nullptr;
+    const std::ptrdiff_t gate_step = step_stride(scan.z, direction);
     for (std::int64_t i = 0; i < steps; ++i) {
-        float* out = row_at(scan, task.y, direction, batch, first_step + i) + channel;
         Vec<W> value = load<W>(y + i * W);
-        if (index > 0) value += load_lanes<W>(out, lanes);
-        if (last) value *= factor;
-        if (last && scan.z.data != nullptr) {
-            const float* gate = row_at(scan, scan.z, direction, batch, first_step + i) + channel;
-            const Vec<W> z = load_lanes<W>(gate, lanes);
+        if (adds) value += load_lanes<W>(out + i * out_step, lanes);
+        value *= factor;
+        if (gated) {
+            const Vec<W> z = load_lanes<W>(gate + i * gate_step, lanes);
             value *= z * sigmoid<W>(z);
         }
-        store_lanes<W>(out, value, lanes);
+        store_lanes<W>(out + i * out_step, value, lanes);
+    }
+}
+
+// What a tile reads and writes in memory, to be asked for while the tile before it is computed.
+RS4D_INLINE void look_ahead(const ForwardTask& task, std::int64_t index, std::int64_t batch,
+                            std::int64_t chunk, std::int64_t channel, Ahead (&ahead)[kAheads]) {
+    const Scan& scan = *task.scan;
+    const Direction& direction = scan.direction[index];
+    const std::int64_t first_step = chunk * kChunk;
+    const bool gated = index + 1 == scan.directions && scan.z.data != nullptr;
+    const Rows* arrays[kAheads] = {&direction.u, &direction.delta, &task.y,
+                                   gated ? &scan.z : nullptr};
+    for (std::int64_t k = 0; k < kAheads; ++k) {
+        ahead[k] = Ahead{nullptr, 0};
+        // A chunk cut short has fewer rows than the loop that asks for them has steps.
+        if (arrays[k] == nullptr || first_step + kChunk > scan.length) continue;
+        ahead[k] = Ahead{row_at(scan, *arrays[k], direction, batch, first_step) + channel,
+                         step_stride(*arrays[k], direction)};
     }
 }
 
@@ -60,9 +116,15 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
     float* dt = h + (last - first) * per_vector;
     float* du = dt + kChunk * W;
     float* y = du + kChunk * W;
+    float* A_largest = y + kChunk * W;  // one for each vector
+    Ahead ahead[kAheads];
 
     for (std::int64_t v = first; v < last; ++v) {
-        load_A<W>(scan, v * W, A + (v - first) * per_vector, W);
+        float* tile = A + (v - first) * per_vector;
+        load_A<W>(scan, v * W, tile, W);
+        typename Simd<W>::I largest{};
+        for (std::int64_t n = 0; n < states; ++n) widen<W>(largest, load<W>(tile + n * W));
+        A_largest[v - first] = largest_lane<W>(largest);
     }
     for (std::int64_t index = 0; index < scan.directions; ++index) {
         const Direction& direction = scan.direction[index];
@@ -73,7 +135,7 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
             const float* B = row_at(scan, direction.B, direction, batch, first_step);
             const float* C = row_at(scan, direction.C, direction, batch, first_step);
             for (std::int64_t v = first; v < last; ++v) {
-                const std::int64_t channel = v * W, lanes = scan.channels - channel;
+                const std::int64_t channel = v * W;
                 float* state = h + (v - first) * per_vector;
                 if (direction.boundaries != nullptr) {
                     float* kept = direction.boundaries +
@@ -83,24 +145,23 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                                  load<W>(state + n * W));
                     }
                 }
-                const Vec<W> bias = load_channels<W>(scan.delta_bias, channel, lanes);
-                const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
-                for (std::int64_t i = 0; i < steps; ++i) {
-                    const std::int64_t step = first_step + i;
-                    const Vec<W> u = load_lanes<W>(
-                        row_at(scan, direction.u, direction, batch, step) + channel, lanes);
-                    const Vec<W> given = load_lanes<W>(
-                        row_at(scan, direction.delta, direction, batch, step) + channel, lanes);
-                    const Vec<W> delta = delta_of<W>(scan, given, bias);
-                    store<W>(dt + i * W, delta);
-                    store<W>(du + i * W, delta * u);
-                    // Without a skip, an infinite u must not turn 0 * u into NaN.
-                    store<W>(y + i * W, scan.D == nullptr ? Vec<W>{} : skip * u);
+                const float dt_largest = read_tile<W>(scan, direction, batch, first_step, steps,
+                                                      channel, dt, du, y);
+                const bool at_end = v + 1 == last;
+                look_ahead(task, index, batch, chunk + at_end, at_end ? first * W : channel + W,
+                           ahead);
+                const auto advance_tile = [&](auto clamp) __attribute__((always_inline)) {
+                    advance_all<W, true, decltype(clamp)::value>(
+                        states, steps, W, dt, du, y, B, step_stride(direction.B, direction), C,
+                        step_stride(direction.C, direction), A + (v - first) * per_vector, state, W,
+                        ahead);
+                };
+                // No clamp where no exponent of the tile can be out of range; false for NaN.
+                if (dt_largest * A_largest[v - first] <= kExp2Safe) {
+                    advance_tile(std::false_type{});
+                } else {
+                    advance_tile(std::true_type{});
                 }
-                advance_all<W, true>(states, steps, W, dt, du, y, B,
-                                     step_stride(direction.B, direction), C,
-                                     step_stride(direction.C, direction),
-                                     A + (v - first) * per_vector, state, W);
                 finish_tile<W>(task, index, batch, first_step, steps, channel, y);
             }
         }

@@ -72,11 +72,16 @@ RS4D_INLINE Vec<4> fold(Vec<16> v) {
 // 2^x = scale * (1 + excess), both parts within 1e-7 relative. Keeping the excess apart from the 1
 // matters where x is tiny: a decay of 1 - 1e-6 rounded to float would be wrong by 6e-8 at every one
 // of 16384 steps. Below -127 the scale is 0, above 128 it is infinite, NaN comes back as excess.
-template <int W>
+// Without CLAMP the caller knows that |x| <= kExp2Safe, and the result is the same.
+constexpr float kExp2Safe = 126.0f;
+
+template <int W, bool CLAMP = true>
 RS4D_INLINE void exp2_parts(Vec<W> x, Vec<W>& scale, Vec<W>& excess) {
-    const Vec<W> lowest = splat<W>(-127.0f), highest = splat<W>(128.0f);
-    x = lowest > x ? lowest : x;  // in this order NaN passes
-    x = highest < x ? highest : x;
+    if (CLAMP) {
+        const Vec<W> lowest = splat<W>(-127.0f), highest = splat<W>(128.0f);
+        x = lowest > x ? lowest : x;  // in this order NaN passes
+        x = highest < x ? highest : x;
+    }
     // Adding 1.5 * 2^23 leaves the rounded x in the low bits of the mantissa; + 127 is the bias of
     // the exponent, to which the shift moves them.
     const Vec<W> magic = splat<W>(12582912.0f + 127.0f);
@@ -98,10 +103,10 @@ RS4D_INLINE void exp2_parts(Vec<W> x, Vec<W>& scale, Vec<W>& excess) {
 constexpr float kLog2E = 1.4426950408889634f;
 constexpr float kLn2 = 0.6931471805599453f;
 
-template <int W>
+template <int W, bool CLAMP = true>
 RS4D_INLINE Vec<W> exp_of(Vec<W> x) {
     Vec<W> scale, excess;
-    exp2_parts<W>(x * kLog2E, scale, excess);
+    exp2_parts<W, CLAMP>(x * kLog2E, scale, excess);
     return scale * (1.0f + excess);
 }
 
@@ -118,21 +123,41 @@ RS4D_INLINE Vec<W> sigmoid(Vec<W> x) {
     return 1.0f / (1.0f + exp_of<W>(-x));
 }
 
-// log(1 + exp(x)) = max(x, 0) + log1p(v), v = exp(-|x|) in [0, 1]; with s = v / (2 + v) in [0, 1/3]
-// log1p(v) = 2 artanh(s), an even polynomial times s (minimax, 4e-9).
+// log(1 + exp(x)) = max(x, 0) + log1p(v), v = exp(-|x|) in [0, 1]; log1p(v) is v times a polynomial
+// (minimax in the relative error, 3e-8), which is faster than one behind a division.
 template <int W>
 RS4D_INLINE Vec<W> softplus(Vec<W> x) {
     const Vec<W> zero = Vec<W>{};
     const Vec<W> positive = zero > x ? zero : x;
     const Vec<W> v = exp_of<W>(zero > x ? x : -x);
-    const Vec<W> s = v / (2.0f + v);
-    const Vec<W> square = s * s;
-    Vec<W> p = splat<W>(2.817858159542084e-1f);
-    p = p * square + 2.796063423156738e-1f;
-    p = p * square + 4.002490043640137e-1f;
-    p = p * square + 6.666631698608398e-1f;
-    p = p * square + 2.0f;
-    return positive + p * s;
+    Vec<W> p = splat<W>(5.2326880395412445e-3f);
+    p = p * v - 2.9505213722586632e-2f;
+    p = p * v + 7.822591066360474e-2f;
+    p = p * v - 1.3663242757320404e-1f;
+    p = p * v + 1.9106005132198334e-1f;
+    p = p * v - 2.484298199415207e-1f;
+    p = p * v + 3.331909775733948e-1f;
+    p = p * v - 4.999949336051941e-1f;
+    p = p * v + 9.999999403953552e-1f;
+    return positive + p * v;
+}
+
+// The largest magnitude so far; NaN and infinity stay, as their bits are the largest.
+template <int W>
+RS4D_INLINE void widen(typename Simd<W>::I& largest, Vec<W> x) {
+    typename Simd<W>::I bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    bits = bits & 0x7fffffff;
+    largest = largest > bits ? largest : bits;
+}
+
+template <int W>
+RS4D_INLINE float largest_lane(typename Simd<W>::I largest) {
+    std::int32_t most = 0;
+    for (int i = 0; i < W; ++i) most = largest[i] > most ? largest[i] : most;
+    float value;
+    std::memcpy(&value, &most, sizeof value);
+    return value;
 }
 
 }  // namespace rs4d
