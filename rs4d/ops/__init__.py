@@ -5,6 +5,7 @@ from .selective_scan import (
     EngineStatus,
     ScanEngineError,
     available_engines,
+    choose_engine,
     selective_scan,
     use_engine,
 )
@@ -15,6 +16,7 @@ __all__ = [
     'available_engines',
     'bidirectional_conv_silu',
     'bidirectional_selective_scan',
+    'choose_engine',
     'selective_scan',
     'use_engine',
 ]

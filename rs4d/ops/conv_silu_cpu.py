@@ -1,5 +1,7 @@
 """Depthwise convolution and SiLU in both directions by the C++ kernels, as a PyTorch operator."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,22 @@ def _empty(*shape: int) -> Tensor:
     return torch.empty(shape, dtype=torch.float32, device='cpu')
 
 
+def conv_silu_into(weight: Tensor, bias: Tensor | None, x: Tensor, out: Sequence[Tensor]) -> None:
+    """Compute ``rs4d.ops.bidirectional_conv_silu`` of float32 tensors on the CPU into given memory.
+
+    Args:
+        weight: (D, K).
+        bias: (D,) or None.
+        x: (B, L, D).
+        out: Where the two directions go, each (B, L, D) with adjacent channels.
+    """
+    x, taps = adjacent(x), weight.t().contiguous()
+    bias = None if bias is None else bias.contiguous()
+    if x.numel():
+        conv = _conv(x, taps, bias, out[0], out[1])
+        cpu_kernels.call(cpu_kernels.library().rs4d_conv_forward, conv)
+
+
 @torch.library.custom_op('rs4d::bidirectional_conv_silu_cpu', mutates_args=())
 def bidirectional_conv_silu_cpu(
     x: Tensor, weight: Tensor, bias: Tensor | None
@@ -42,13 +60,9 @@ def bidirectional_conv_silu_cpu(
     Returns:
         The two directions, each (B, L, D).
     """
-    x, taps = adjacent(x), weight.t().contiguous()
-    bias = None if bias is None else bias.contiguous()
-    forward, backward = _empty(*x.shape), _empty(*x.shape)
-    if x.numel():
-        conv = _conv(x, taps, bias, forward, backward)
-        cpu_kernels.call(cpu_kernels.library().rs4d_conv_forward, conv)
-    return forward, backward
+    out = _empty(*x.shape), _empty(*x.shape)
+    conv_silu_into(weight, bias, x, out)
+    return out
 
 
 @torch.library.custom_op('rs4d::bidirectional_conv_silu_cpu_backward', mutates_args=())

@@ -54,6 +54,8 @@ class Scan(ctypes.Structure):
         ('A', c_void_p),
         ('D', c_void_p),
         ('delta_bias', c_void_p),
+        ('delta_rank', c_int64),
+        ('delta_weight', c_void_p),
         ('z', Rows),
         ('direction', Direction * 2),
     ]

@@ -19,7 +19,7 @@ def _prepare(tensors: tuple[Tensor, ...]) -> list[Tensor]:
     return [adjacent(x) if i in _SEQUENCES else x.contiguous() for i, x in enumerate(tensors)]
 
 
-def _scan(tensors: list[Tensor]) -> Scan:
+def _scan(tensors: list[Tensor], delta_weight: Tensor | None = None) -> Scan:
     """Describe the problem; the tensors have to outlive its use."""
     u_f, u_b, delta_f, delta_b, A, B_f, C_f, B_b, C_b, D, delta_bias, z = tensors
     batch, length, channels = u_f.shape
@@ -35,11 +35,30 @@ def _scan(tensors: list[Tensor]) -> Scan:
         A=pointer(A),
         D=pointer(D),
         delta_bias=pointer(delta_bias),
+        delta_rank=0 if delta_weight is None else delta_weight.shape[0],
+        delta_weight=pointer(delta_weight),
         z=rows(z),
     )
     scan.direction[0] = Direction(rows(u_f), rows(delta_f), rows(B_f), rows(C_f), None, 0)
     scan.direction[1] = Direction(rows(u_b), rows(delta_b), rows(B_b), rows(C_b), None, 1)
     return scan
+
+
+def scan_into(y: Tensor, *inputs: Tensor, delta_weight: Tensor | None = None) -> None:
+    """Compute ``rs4d.ops.bidirectional_selective_scan`` of float32 tensors into given memory.
+
+    Args:
+        y: Where the result goes, (B, L, D) with adjacent channels. It may be ``u_forward``, of which
+            everything is read before the same place is written.
+        *inputs: The arguments of :func:`bidirectional_scan_cpu`, in its order.
+        delta_weight: (D, R) if the deltas given are (B, L, R), to be multiplied with its transpose.
+            The kernel does that on its way, which saves writing and reading (B, L, D).
+    """
+    tensors = _prepare(inputs)
+    weight = None if delta_weight is None else delta_weight.t().contiguous()
+    if y.numel():
+        scan = _scan(tensors, weight)
+        cpu_kernels.call(cpu_kernels.library().rs4d_scan_forward, scan, rows(y))
 
 
 @torch.library.custom_op('rs4d::bidirectional_scan_cpu', mutates_args=())
@@ -77,10 +96,8 @@ def bidirectional_scan_cpu(
         (B, L, D).
     """
     given = (u_forward, u_backward, delta_forward, delta_backward, A, B_forward, C_forward)
-    tensors = _prepare((*given, B_backward, C_backward, D, delta_bias, z))
     y = torch.empty(u_forward.shape, dtype=torch.float32, device='cpu')
-    if y.numel():
-        cpu_kernels.call(cpu_kernels.library().rs4d_scan_forward, _scan(tensors), rows(y))
+    scan_into(y, *given, B_backward, C_backward, D, delta_bias, z)
     return y
 
 

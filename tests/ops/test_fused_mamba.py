@@ -12,6 +12,7 @@ from rs4d.ops import (
     use_engine,
 )
 from rs4d.ops.fused_mamba import bidirectional_scan_definition, conv_silu_definition
+from rs4d.ops.fused_scan_cpu import scan_into
 
 ENGINES = [name for name in ('cpu', 'chunked') if available_engines()[name].available]
 SHAPES = [(1, 1, 3), (2, 63, 37), (1, 200, 64), (2, 130, 16)]
@@ -62,6 +63,23 @@ def test_scan(engine: str, shape: tuple[int, int, int]) -> None:
             lambda *args: bidirectional_scan_definition(*args, engine='reference'),
             scan_inputs(*shape),
         )
+
+
+@pytest.mark.skipif('cpu' not in ENGINES, reason='the CPU kernels are not built')
+@pytest.mark.parametrize('rank', [1, 3, 16])
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_scan_in_place_with_a_bottleneck(shape: tuple[int, int, int], rank: int) -> None:
+    """The result may replace an input, and delta may come as a product that the kernel takes."""
+    u_f, u_b, _, _, *rest = scan_inputs(*shape)
+    weight = torch.randn(shape[2], rank)
+    # Slices of a wider projection, as in a mixer.
+    narrow = [torch.randn(*shape[:2], rank + 5)[..., :rank] for _ in range(2)]
+    deltas = [(x @ weight.t()).double() for x in narrow]
+    expected = bidirectional_scan_definition(
+        u_f.double(), u_b.double(), *deltas, *(x.double() for x in rest), engine='reference'
+    )
+    scan_into(u_f, u_f, u_b, *narrow, *rest, delta_weight=weight)
+    assert (u_f - expected).norm() < 1e-5 * expected.norm()
 
 
 @pytest.mark.parametrize('taps', [1, 2, 4, 7])

@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rs4d.errors import InputSizeError
-from rs4d.ops import bidirectional_conv_silu, bidirectional_selective_scan
+from rs4d.ops import choose_engine
+
+from .mamba_mixer import BidirectionalMambaMixer
+from .mixer_workspace import MixerWorkspace, may_share_memory
 
 ARCHITECTURES: dict[str, dict[str, int]] = {
     'small': dict(embed_dims=256, num_layers=16, inner_dims=512),
@@ -45,96 +48,6 @@ class PatchEmbed(nn.Module):
     def forward(self, img: Tensor) -> Tensor:
         """Map an image (B, in_channels, H, W) to (B, embed_dims, H/patch, W/patch)."""
         return self.projection(img)
-
-
-class BidirectionalMambaMixer(nn.Module):
-    """A Mamba mixer run forwards and backwards over a sequence with the same weights, averaged.
-
-    ``in_proj``, the gate and ``out_proj`` act on each token alone and so commute with the flip of
-    the sequence: they run once for both directions. The parameters' names and shapes are those of
-    the usual Mamba mixer.
-
-    Args:
-        embed_dims: Channels of a token.
-        inner_dims: Channels inside of the mixer.
-        d_state: States a channel.
-        d_conv: Taps of the depthwise convolution.
-        dt_rank: Width of the bottleneck that makes delta.
-        scan_engine: Engine of `rs4d.ops.selective_scan`.
-    """
-
-    def __init__(
-        self,
-        embed_dims: int,
-        inner_dims: int,
-        d_state: int = 16,
-        d_conv: int = 4,
-        dt_rank: int = 16,
-        scan_engine: str = 'auto',
-    ) -> None:
-        super().__init__()
-        self.inner_dims = inner_dims
-        self.d_state = d_state
-        self.dt_rank = dt_rank
-        self.scan_engine = scan_engine
-        self.in_proj = nn.Linear(embed_dims, 2 * inner_dims, bias=False)
-        self.conv1d = nn.Conv1d(
-            inner_dims, inner_dims, d_conv, groups=inner_dims, padding=d_conv - 1
-        )
-        self.x_proj = nn.Linear(inner_dims, dt_rank + 2 * d_state, bias=False)
-        self.dt_proj = nn.Linear(dt_rank, inner_dims)
-        self.A_log = nn.Parameter(torch.empty(inner_dims, d_state))
-        self.D = nn.Parameter(torch.empty(inner_dims))
-        self.out_proj = nn.Linear(inner_dims, embed_dims, bias=False)
-        self.reset_state_space()
-
-    @torch.no_grad()
-    def reset_state_space(self, dt_min: float = 1e-3, dt_max: float = 0.1) -> None:
-        """Initialise A, D and delta as Mamba does (Gu and Dao, 2023, section 3.6).
-
-        Args:
-            dt_min: Smallest time step that the bias of ``dt_proj`` alone gives.
-            dt_max: Largest one; the steps are log-uniform between.
-        """
-        states = torch.arange(1, self.d_state + 1, dtype=torch.float32)
-        self.A_log.copy_(states.log().expand_as(self.A_log))
-        self.D.fill_(1.0)
-        bound = self.dt_rank**-0.5
-        self.dt_proj.weight.uniform_(-bound, bound)
-        log_range = math.log(dt_max) - math.log(dt_min)
-        dt = torch.exp(torch.rand(self.inner_dims) * log_range + math.log(dt_min))
-        # The inverse of softplus, so that softplus(bias) = dt.
-        self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
-
-    def _delta_B_C(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        dt, B, C = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        # The bias is added with the softplus, next to the scan.
-        return F.linear(dt, self.dt_proj.weight), B, C
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix a token sequence (B, L, embed_dims) into one of the same shape."""
-        u, z = self.in_proj(x).chunk(2, dim=-1)
-        u_forward, u_backward = bidirectional_conv_silu(
-            u, self.conv1d.weight.squeeze(1), self.conv1d.bias, engine=self.scan_engine
-        )
-        delta_forward, B_forward, C_forward = self._delta_B_C(u_forward)
-        delta_backward, B_backward, C_backward = self._delta_B_C(u_backward)
-        y = bidirectional_selective_scan(
-            u_forward,
-            u_backward,
-            delta_forward,
-            delta_backward,
-            -torch.exp(self.A_log.float()),
-            B_forward,
-            C_forward,
-            B_backward,
-            C_backward,
-            self.D,
-            self.dt_proj.bias,
-            z,
-            engine=self.scan_engine,
-        )
-        return self.out_proj(y)
 
 
 @MODELS.register_module()
@@ -232,10 +145,17 @@ class RSMamba(BaseModule):
         """
         grid = self._grid(*img.shape[-2:])
         x = self.patch_embed(img).flatten(2).transpose(1, 2)
-        x = x + resize_pos_embed(self.pos_embed, self.pos_embed_size, grid)
-        maps = []
+        # Tokens after one another, as every block needs them.
+        x = (x + resize_pos_embed(self.pos_embed, self.pos_embed_size, grid)).contiguous()
+        workspace = self._workspace(x)
+        maps: list[Tensor] = []
         for index, layer in enumerate(self.layers[: self.out_indices[-1] + 1]):
-            if self.with_cp and torch.is_grad_enabled():
+            if workspace is not None:
+                assert isinstance(layer, BidirectionalMambaMixer)
+                # The map before this one may be among those to return.
+                residual = x.clone() if index - 1 in self.out_indices else x
+                x = layer.add_to_(residual, self.pre_norm(x), workspace)
+            elif self.with_cp and torch.is_grad_enabled():
                 x = checkpoint(self._block, layer, x, use_reentrant=False)
             else:
                 x = self._block(layer, x)
@@ -253,6 +173,14 @@ class RSMamba(BaseModule):
     def _block(self, layer: nn.Module, x: Tensor) -> Tensor:
         # In place: the projection's output is needed by nobody else, and a fresh one costs page faults.
         return layer(self.pre_norm(x)).add_(x)
+
+    def _workspace(self, x: Tensor) -> MixerWorkspace | None:
+        mixer = self.layers[0]
+        assert isinstance(mixer, BidirectionalMambaMixer)
+        if not may_share_memory(self, x) or choose_engine(x, mixer.scan_engine) != 'cpu':
+            return None
+        batch, length = x.shape[:2]
+        return MixerWorkspace(batch, length, mixer.inner_dims, mixer.x_proj.out_features)
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = list(self.layers[self.out_indices[-1] + 1 :])

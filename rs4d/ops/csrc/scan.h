@@ -25,7 +25,7 @@ struct Rows {
 };
 
 struct Direction {
-    Rows u, delta;  // (batch, length, channels)
+    Rows u, delta;  // (batch, length, channels); delta (batch, length, delta_rank) where there is one
     Rows B, C;      // (batch, length, states)
     // States before each chunk, (batch, chunks, states, padded_channels); or null. Written by the
     // forward pass, read by the backward pass, which computes them again where they are null.
@@ -42,6 +42,10 @@ struct Scan {
     const float* A;           // (channels, states)
     const float* D;           // (channels) or null
     const float* delta_bias;  // (channels) or null
+    // The forward pass may compute delta from a bottleneck: delta_rank 0, or its width and the
+    // weights (delta_rank, channels).
+    std::int64_t delta_rank;
+    const float* delta_weight;
     Rows z;                   // gate before its SiLU, or null data
     Direction direction[2];
 };

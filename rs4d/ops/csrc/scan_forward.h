@@ -18,32 +18,62 @@ RS4D_INLINE std::int64_t vectors_of(const Scan& scan) {
     return (scan.channels + W - 1) / W;
 }
 
-// Scratch of one worker: A with its bounds and h of a block, and a tile of dt, du and y.
+// Scratch of one worker: A with its bounds, h and the weights of delta of a block, and a tile of dt,
+// du and y.
 template <int W>
 RS4D_INLINE std::int64_t forward_scratch(const Scan& scan, std::int64_t blocks) {
     const std::int64_t vectors = (vectors_of<W>(scan) + blocks - 1) / blocks + 1;
-    return vectors * (2 * scan.states + 1) * W + 3 * kChunk * W;
+    return vectors * (2 * scan.states + 1 + scan.delta_rank) * W + 3 * kChunk * W;
+}
+
+// A tile's delta before bias and softplus, where it comes from a bottleneck: two steps at a time share
+// the weights, and two sums each keep the multiply-adds from waiting for one another.
+template <int W>
+RS4D_INLINE void project(const Scan& scan, std::int64_t steps, const float* bottleneck,
+                         std::ptrdiff_t step, const float* weight, float* out) {
+    for (std::int64_t i = 0; i < steps; i += 2) {
+        const std::int64_t next = std::min(i + 1, steps - 1);
+        const float* rows[2] = {bottleneck + i * step, bottleneck + next * step};
+        Vec<W> sums[2][2] = {};
+        std::int64_t r = 0;
+        for (; r + 2 <= scan.delta_rank; r += 2) {
+            for (int k = 0; k < 2; ++k) {
+                const Vec<W> w = load<W>(weight + (r + k) * W);
+                sums[0][k] += rows[0][r + k] * w;
+                sums[1][k] += rows[1][r + k] * w;
+            }
+        }
+        if (r < scan.delta_rank) {
+            for (int row = 0; row < 2; ++row) sums[row][0] += rows[row][r] * load<W>(weight + r * W);
+        }
+        store<W>(out + i * W, sums[0][0] + sums[0][1]);
+        store<W>(out + next * W, sums[1][0] + sums[1][1]);
+    }
 }
 
 // Reads u and delta of W channels in the order of the scan and makes dt, du and the skip's y of them.
 // Returns the largest |dt|, or NaN if there is one.
 template <int W>
 RS4D_INLINE float read_tile(const Scan& scan, const Direction& direction, std::int64_t batch,
-                           std::int64_t first_step, std::int64_t steps, std::int64_t channel,
-                           float* dt, float* du, float* y) {
+                            std::int64_t first_step, std::int64_t steps, std::int64_t channel,
+                            const float* delta_weight, float* dt, float* du, float* y) {
     const std::int64_t lanes = scan.channels - channel;
     const Vec<W> bias = load_channels<W>(scan.delta_bias, channel, lanes);
     const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
     const float* u = row_at(scan, direction.u, direction, batch, first_step) + channel;
-    const float* delta = row_at(scan, direction.delta, direction, batch, first_step) + channel;
+    const bool projects = scan.delta_rank > 0;
+    const float* delta = row_at(scan, direction.delta, direction, batch, first_step);
     const std::ptrdiff_t u_step = step_stride(direction.u, direction);
     const std::ptrdiff_t delta_step = step_stride(direction.delta, direction);
     // Without a skip, an infinite u must not turn 0 * u into NaN.
     const bool skips = scan.D != nullptr;
+    if (projects) project<W>(scan, steps, delta, delta_step, delta_weight, dt);
     typename Simd<W>::I largest{};
     for (std::int64_t i = 0; i < steps; ++i) {
         const Vec<W> u_i = load_lanes<W>(u + i * u_step, lanes);
-        const Vec<W> delta_i = delta_of<W>(scan, load_lanes<W>(delta + i * delta_step, lanes), bias);
+        const Vec<W> given = projects ? load<W>(dt + i * W)
+                                      : load_lanes<W>(delta + i * delta_step + channel, lanes);
+        const Vec<W> delta_i = delta_of<W>(scan, given, bias);
         store<W>(dt + i * W, delta_i);
         store<W>(du + i * W, delta_i * u_i);
         store<W>(y + i * W, skips ? skip * u_i : Vec<W>{});
@@ -93,8 +123,8 @@ RS4D_INLINE void look_ahead(const ForwardTask& task, std::int64_t index, std::in
     const Direction& direction = scan.direction[index];
     const std::int64_t first_step = chunk * kChunk;
     const bool gated = index + 1 == scan.directions && scan.z.data != nullptr;
-    const Rows* arrays[kAheads] = {&direction.u, &direction.delta, &task.y,
-                                   gated ? &scan.z : nullptr};
+    const Rows* arrays[kAheads] = {&direction.u, scan.delta_rank > 0 ? nullptr : &direction.delta,
+                                   &task.y, gated ? &scan.z : nullptr};
     for (std::int64_t k = 0; k < kAheads; ++k) {
         ahead[k] = Ahead{nullptr, 0};
         // A chunk cut short has fewer rows than the loop that asks for them has steps.
@@ -116,7 +146,8 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
     float* dt = h + (last - first) * per_vector;
     float* du = dt + kChunk * W;
     float* y = du + kChunk * W;
-    float* A_largest = y + kChunk * W;  // one for each vector
+    float* delta_weight = y + kChunk * W;
+    float* A_largest = delta_weight + (last - first) * scan.delta_rank * W;  // one for each vector
     Ahead ahead[kAheads];
 
     for (std::int64_t v = first; v < last; ++v) {
@@ -125,6 +156,11 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
         typename Simd<W>::I largest{};
         for (std::int64_t n = 0; n < states; ++n) widen<W>(largest, load<W>(tile + n * W));
         A_largest[v - first] = largest_lane<W>(largest);
+        for (std::int64_t r = 0; r < scan.delta_rank; ++r) {
+            store<W>(delta_weight + ((v - first) * scan.delta_rank + r) * W,
+                     load_lanes<W>(scan.delta_weight + r * scan.channels + v * W,
+                                   scan.channels - v * W));
+        }
     }
     for (std::int64_t index = 0; index < scan.directions; ++index) {
         const Direction& direction = scan.direction[index];
@@ -145,8 +181,9 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                                  load<W>(state + n * W));
                     }
                 }
-                const float dt_largest = read_tile<W>(scan, direction, batch, first_step, steps,
-                                                      channel, dt, du, y);
+                const float dt_largest = read_tile<W>(
+                    scan, direction, batch, first_step, steps, channel,
+                    delta_weight + (v - first) * scan.delta_rank * W, dt, du, y);
                 const bool at_end = v + 1 == last;
                 look_ahead(task, index, batch, chunk + at_end, at_end ? first * W : channel + W,
                            ahead);

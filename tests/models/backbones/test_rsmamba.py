@@ -7,6 +7,7 @@ import torch
 from mmdet.registry import MODELS
 from timm.layers import resample_abs_pos_embed
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rs4d.benchmark import HuggingFaceRSMamba
 from rs4d.models.backbones import RSMamba
@@ -140,3 +141,36 @@ def test_another_width_does_not_load() -> None:
     wide = build(arch=TINY | dict(embed_dims=64))
     with pytest.raises(RuntimeError, match='size mismatch'):
         build().load_state_dict(wide.state_dict())
+
+
+@pytest.mark.parametrize('out_indices', [None, (0, 1, 2, 3), (1, 2)])
+def test_shared_memory_changes_nothing(out_indices: tuple[int, ...] | None) -> None:
+    """Without gradients the blocks write into one workspace; maps already returned stay."""
+    model = build(out_indices=out_indices).eval()
+    img = torch.randn(2, 3, 64, 48)
+    expected = model(img)
+    with torch.no_grad():
+        got = model(img)
+    assert len(got) == len(expected)
+    for ours, plain in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, plain.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_hooks_see_every_module_without_gradients() -> None:
+    model = build().eval()
+    seen = []
+    for layer in model.layers:
+        layer.in_proj.register_forward_hook(lambda *_: seen.append(1))
+    with torch.no_grad():
+        model(torch.randn(1, 3, 32, 32))
+    assert len(seen) == len(model.layers)
+
+
+def test_counters_see_every_product_without_gradients() -> None:
+    """PyTorch's own counter knows products that return a tensor, not those into given memory."""
+    model, img = build().eval(), torch.randn(1, 3, 32, 32)
+    with FlopCounterMode(display=False) as expected:
+        model(img)
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        model(img)
+    assert counted.get_total_flops() == expected.get_total_flops() > 0
