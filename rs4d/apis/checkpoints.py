@@ -4,17 +4,22 @@ MMEngine loads what fits and writes the rest into the log. A stage-2 training wh
 loaded then runs to its end and looks like a bad model, so here it is an error.
 """
 
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor, nn
+
+from rs4d.checkpoints import (
+    CheckpointMismatchError,
+    check_header,
+    read_checkpoint,
+    read_header,
+    state_dict_of,
+)
 
 from .errors import SetupError
 
@@ -59,26 +64,10 @@ def read_state_dict(path: str, source: str) -> dict[str, Tensor]:
         SetupError: The file is missing, is not a checkpoint, or holds more than data.
     """
     require_checkpoint(path, source)
-    torch.serialization.add_safe_globals(list(get_torch_safe_globals()))
     try:
-        content = torch.load(Path(path).expanduser(), map_location='cpu', weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        # PyTorch's advice to switch the safe reading off fills the lines after the first.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SetupError(
-            f"The file '{path}', named by {source}, is not a checkpoint that can be read safely "
-            f'({reason}). It may have been cut off while it was written or copied: use an earlier '
-            'checkpoint or get the file again.'
-        ) from error
-    if isinstance(content, Mapping):
-        content = content.get('state_dict', content)
-    tensors = isinstance(content, Mapping) and any(isinstance(v, Tensor) for v in content.values())
-    if not tensors:
-        raise SetupError(
-            f"The file '{path}', named by {source}, holds no weights: expected a dict from names to "
-            "tensors, or one with such a dict at 'state_dict'."
-        )
-    return dict(content)
+        return state_dict_of(read_checkpoint(path), path)
+    except CheckpointMismatchError as error:
+        raise SetupError(f'{error} It is named by {source}.') from error
 
 
 def check_checkpoint(
@@ -101,10 +90,7 @@ def check_checkpoint(
     """
     if not is_local(path):
         return
-    state_dict = read_state_dict(path, source)
-    # As MMEngine does for models that were wrapped for several GPUs.
-    state_dict = {name.removeprefix('module.'): value for name, value in state_dict.items()}
-    _compare(model, state_dict, path, source, complete, other_classes)
+    _compare(model, read_state_dict(path, source), path, source, complete, other_classes)
 
 
 def check_pretrained(model: nn.Module) -> None:
@@ -125,7 +111,8 @@ def check_pretrained(model: nn.Module) -> None:
         require_checkpoint(path, source)
         if not is_local(path) or _loads_by_itself(module):
             continue
-        if prefix is None:
+        # An encoder's own file has bare names, whatever the prefix.
+        if _has_header(module, path, source) or prefix is None:
             check_checkpoint(module, path, source, complete=True)
             continue
         prefix = prefix if prefix.endswith('.') else f'{prefix}.'
@@ -153,6 +140,16 @@ def _pretrained_modules(
             return
     for child_name, child in module.named_children():
         yield from _pretrained_modules(child, f'{name}.{child_name}')
+
+
+def _has_header(module: nn.Module, path: str, source: str) -> bool:
+    try:
+        header = read_header(path)
+        if header is not None:
+            check_header(module, header, path)
+    except CheckpointMismatchError as error:
+        raise SetupError(f'{error} It is named by {source}.') from error
+    return header is not None
 
 
 def _loads_by_itself(module: nn.Module) -> bool:

@@ -11,19 +11,23 @@ from .generated_scenes import ScenesInsSegDataset
 from .nwpu import NWPUInsSegDataset
 from .sa1b import SA1BDataset
 from .ssdd import SSDDInsSegDataset
-from .transforms import PadKeepingShape
+from .teacher_cache import TeacherCacheError
+from .transforms import LoadTeacherEmbedding, PackDistillInputs, PadKeepingShape
 from .whu import WHUInsSegDataset
 
 __all__ = [
     'AnnotationError',
     'DatasetNotFoundError',
     'ImageDecodeError',
+    'LoadTeacherEmbedding',
     'NWPUInsSegDataset',
     'OutputExistsError',
+    'PackDistillInputs',
     'PadKeepingShape',
     'RemoteSensingCocoDataset',
     'SA1BDataset',
     'SSDDInsSegDataset',
     'ScenesInsSegDataset',
+    'TeacherCacheError',
     'WHUInsSegDataset',
 ]

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import numpy as np
 from mmengine.logging import MMLogger
 from PIL import Image, UnidentifiedImageError
 
+from .annotation_checks import instance_findings, structure_findings
 from .errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
+from .report import Finding
 
 # EXIF tag of the camera's orientation; values from 5 on mean a quarter turn.
 _ORIENTATION = 0x0112
-_IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
-_ANNOTATION_KEYS = ('id', 'image_id', 'category_id', 'bbox', 'area', 'segmentation')
 
 
 def require_folder(path: str | os.PathLike, what: str, remedy: str) -> None:
@@ -53,6 +52,25 @@ def load_coco(ann_file: str | os.PathLike, remedy: str) -> dict[str, Any]:
         DatasetNotFoundError: The file is absent.
         AnnotationError: It is not JSON, or not COCO instances.
     """
+    content = read_coco(ann_file, remedy)
+    _refuse(structure_findings(content, ''), ann_file)
+    return content
+
+
+def read_coco(ann_file: str | os.PathLike, remedy: str) -> dict[str, Any]:
+    """Read an annotation file with the three lists of COCO, whatever their entries are.
+
+    Args:
+        ann_file: The JSON file.
+        remedy: What to do when it is missing.
+
+    Returns:
+        The file's content with the keys ``images``, ``annotations`` and ``categories``.
+
+    Raises:
+        DatasetNotFoundError: The file is absent.
+        AnnotationError: It is not JSON, or not COCO instances.
+    """
     path = Path(ann_file)
     if not path.is_file():
         raise DatasetNotFoundError(f"The annotation file '{path}' does not exist. {remedy}")
@@ -71,29 +89,20 @@ def load_coco(ann_file: str | os.PathLike, remedy: str) -> dict[str, Any]:
             f'{", ".join(keys)}, found {found}. Convert the annotations to COCO instances, or '
             'point ann_file at the right file.'
         )
-    _require_keys(path, 'images', content['images'], _IMAGE_KEYS)
-    _require_keys(path, 'categories', content['categories'], ('id', 'name'))
-    _require_keys(path, 'annotations', content['annotations'], _ANNOTATION_KEYS)
     return content
 
 
-def _require_keys(path: Path, section: str, entries: Sequence[Any], keys: tuple[str, ...]) -> None:
-    for position, entry in enumerate(entries):
-        missing = [k for k in keys if not isinstance(entry, Mapping) or k not in entry]
-        if missing:
-            raise AnnotationError(
-                f"In the annotation file '{path}', {section}[{position}] lacks "
-                f'{", ".join(missing)}: instance segmentation needs {", ".join(keys)} in every '
-                f'entry of {section}. Add what is missing, or convert the annotations again.'
-            )
-    ids = [entry['id'] for entry in entries]
-    if len(set(ids)) != len(ids):
-        twice = next(i for i, count in Counter(ids).items() if count > 1)
+def _refuse(findings: Sequence[Finding], ann_file: str | os.PathLike) -> None:
+    """Raise with all that is fatal, and log the rest."""
+    fatal = [finding for finding in findings if finding.fatal]
+    if fatal:
+        listed = ' '.join(finding.sentence() for finding in fatal)
         raise AnnotationError(
-            f"In the annotation file '{path}', the id {twice!r} occurs more than once "
-            f'in {section}; ids have to be unique. Number the entries anew (files that were merged '
-            'by hand often keep both numberings).'
+            f"The annotation file '{ann_file}' cannot be used as it is: {listed} "
+            'tools/analysis_tools/check_dataset.py lists all that is wrong with a data set.'
         )
+    for finding in findings:
+        MMLogger.get_current_instance().warning(f"'{ann_file}': {finding.sentence()}")
 
 
 def check_categories(
@@ -140,7 +149,9 @@ def check_categories(
 def check_instances(
     coco: Mapping[str, Any], ann_file: str | os.PathLike, classes: Sequence[str]
 ) -> None:
-    """Make sure that there is something to learn from, and that boxes mean what COCO means.
+    """Make sure that there is something to learn from, and that boxes and masks mean COCO's.
+
+    All that is wrong is named at once; what MMDetection only leaves out is logged.
 
     Args:
         coco: Content of the annotation file.
@@ -148,54 +159,10 @@ def check_instances(
         classes: The class names whose instances are used.
 
     Raises:
-        AnnotationError: No usable instance, an unknown image or category, or boxes that cannot be
-            ``[x, y, width, height]`` in pixels.
+        AnnotationError: No usable instance, an unknown image or category, boxes that cannot be
+            ``[x, y, width, height]`` in pixels, or polygons that are none.
     """
-    images = {image['id']: image for image in coco['images']}
-    names = {category['id']: category['name'] for category in coco['categories']}
-    used, dropped, outside = 0, 0, 0
-    for annotation in coco['annotations']:
-        image = images.get(annotation['image_id'])
-        where = f"In the annotation file '{ann_file}', annotation {annotation['id']!r}"
-        if image is None or annotation['category_id'] not in names:
-            key = 'image_id' if image is None else 'category_id'
-            raise AnnotationError(
-                f'{where} has {key} {annotation[key]!r}, which the file does not define. Remove '
-                'the annotation, or convert the annotations again.'
-            )
-        if names[annotation['category_id']] not in classes:
-            continue
-        box = annotation['bbox']
-        if len(box) != 4 or not all(isinstance(v, int | float) for v in box):
-            raise AnnotationError(
-                f'{where} has the bbox {box!r}; expected four numbers [x, y, width, height] in '
-                'pixels. Convert the annotations again.'
-            )
-        x, y, width, height = box
-        # MMDetection leaves these out without saying so.
-        if annotation['area'] <= 0 or width < 1 or height < 1:
-            dropped += 1
-            continue
-        used += 1
-        outside += x + width > image['width'] + 1 or y + height > image['height'] + 1
-    if used == 0:
-        raise AnnotationError(
-            f"The annotation file '{ann_file}' has no usable instance of {list(classes)} in its "
-            f'{len(images)} images ({dropped} were left out for a box below one pixel or an area '
-            'of zero). Check that it is the file meant, that boxes and areas are in pixels rather '
-            'than in fractions of the image, or convert the annotations again.'
-        )
-    if outside > used / 2:
-        raise AnnotationError(
-            f"In the annotation file '{ann_file}', {outside} of {used} boxes reach beyond their "
-            'images. COCO boxes are [x, y, width, height] in pixels; these look like two corners '
-            '[x1, y1, x2, y2], or belong to images of another size. Convert the boxes.'
-        )
-    if dropped or outside:
-        MMLogger.get_current_instance().warning(
-            f"'{ann_file}': {dropped} annotations are left out (box below one pixel or area of "
-            f'zero), {outside} of {used} boxes reach beyond their images.'
-        )
+    _refuse(instance_findings(coco, classes, ''), ann_file)
 
 
 def check_image_files(

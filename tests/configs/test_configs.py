@@ -16,6 +16,11 @@ def names(path: Path) -> str:
     return str(path.relative_to(CONFIGS))
 
 
+def datasets(cfg: Config) -> list[Config]:
+    """The data sets of a loader, those of a concatenation one by one."""
+    return cfg.datasets if cfg.type == 'ConcatDataset' else [cfg]
+
+
 def test_the_families_are_complete() -> None:
     found = {names(path) for path in LEAVES}
     for size, teacher in (('base', 'b'), ('large', 'l'), ('huge', 'h')):
@@ -40,10 +45,10 @@ def test_config_builds_its_model(path: Path) -> None:
 def test_config_names_what_is_registered(path: Path) -> None:
     cfg = Config.fromfile(path)
     for split in ('train', 'val', 'test'):
-        dataset = cfg[f'{split}_dataloader'].dataset
-        assert DATASETS.get(dataset.type) is not None
-        for transform in dataset.pipeline:
-            assert TRANSFORMS.get(transform.type) is not None, transform.type
+        for dataset in datasets(cfg[f'{split}_dataloader'].dataset):
+            assert DATASETS.get(dataset.type) is not None
+            for transform in dataset.pipeline:
+                assert TRANSFORMS.get(transform.type) is not None, transform.type
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
             assert METRICS.get(metric.type) is not None
@@ -55,8 +60,9 @@ def test_config_names_what_is_registered(path: Path) -> None:
 def test_classes_of_head_and_data_agree(path: Path) -> None:
     cfg = Config.fromfile(path)
     heads = re.findall(r"'num_classes': (\d+)", str(cfg.model.get('roi_head', {})))
-    classes = len(DATASETS.get(cfg.train_dataloader.dataset.type).METAINFO.get('classes', ()))
-    assert all(int(n) == classes for n in heads), (heads, classes)
+    for dataset in datasets(cfg.train_dataloader.dataset):
+        classes = len(DATASETS.get(dataset.type).METAINFO.get('classes', ()))
+        assert all(int(n) == classes for n in heads), (heads, classes)
 
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=names)

@@ -9,6 +9,7 @@ from rs4d.datasets.scenes import write_scenes
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+MIXED = 'mixed_distill_small'
 
 
 def test_all_sets_have_a_config():
@@ -21,7 +22,7 @@ def test_all_sets_have_a_config():
     }
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [name for name in NAMES if name != MIXED])
 def test_data_root_follows_the_environment(name, monkeypatch):
     monkeypatch.setenv('RS4D_DATA_ROOT', 'some/where')
     cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
@@ -32,6 +33,13 @@ def test_data_root_follows_the_environment(name, monkeypatch):
     if 'val_evaluator' in cfg:
         assert cfg.val_evaluator.ann_file == root + cfg.val_dataloader.dataset.ann_file
         assert cfg.val_evaluator.metric == ['bbox', 'segm']
+
+
+def test_mixed_images_follow_the_environment(monkeypatch):
+    monkeypatch.setenv('RS4D_DATA_ROOT', 'some/where')
+    cfg = Config.fromfile(str(CONFIGS / f'{MIXED}.py'))
+    roots = [dataset.data_root for dataset in cfg.train_dataloader.dataset.datasets]
+    assert roots == [f'some/where/{name}/' for name in ('SA1B', 'SSDD', 'NWPU')]
 
 
 def folder(name):

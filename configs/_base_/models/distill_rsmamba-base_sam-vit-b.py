@@ -18,5 +18,7 @@ model = dict(
     corruption=dict(
         type='AdaptiveNoiseMasking', noise_ratio=0.2, mask_ratio=0.2, schedule='adaptive'
     ),
-    loss=dict(type='FeatureLoss', kind='l1'),
+    losses=dict(
+        loss_embedding=dict(type='EmbeddingMatch', loss=dict(type='FeatureLoss', kind='l1')),
+    ),
 )

@@ -2,24 +2,29 @@
 
 import importlib.util
 from pathlib import Path
-from pickle import UnpicklingError
 
-import torch
-from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
-from rs4d.errors import UserError
+from rs4d.checkpoints import (
+    CheckpointMismatchError,
+    CheckpointNotFoundError,
+    LoadReport,
+    read_checkpoint,
+    state_dict_of,
+)
+
+__all__ = [
+    'HUB_SCHEME',
+    'PACKAGE_SCHEME',
+    'CheckpointMismatchError',
+    'CheckpointNotFoundError',
+    'find_checkpoint',
+    'load_all',
+    'read_state_dict',
+]
 
 PACKAGE_SCHEME = 'package://'
 HUB_SCHEME = 'timm://'
-
-
-class CheckpointNotFoundError(UserError, FileNotFoundError):
-    """A file of weights that a config names is not there."""
-
-
-class CheckpointMismatchError(UserError, ValueError):
-    """A file of weights cannot be read, or does not fit the model that a config describes."""
 
 
 def find_checkpoint(checkpoint: str, remedy: str) -> Path:
@@ -68,31 +73,17 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a file of tensors, without running code that it may hold.
 
     Args:
-        path: A file written by ``torch.save``: the state dict itself, or a dict that has it under
-            ``state_dict`` or ``model``.
+        path: A file of safetensors, or one written by ``torch.save``: the state dict itself, or a
+            dict that has it under ``state_dict`` or ``model``.
 
     Returns:
         Tensors by name, on the CPU, without the prefix ``module.`` of DataParallel.
 
     Raises:
-        CheckpointMismatchError: The file is damaged or holds something else.
+        CheckpointMismatchError: The file is damaged, holds something else, or asks for more than
+            data.
     """
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise CheckpointMismatchError(
-            f"The checkpoint '{path}' cannot be read as a file of tensors ({_first_line(error)}). It "
-            'may be cut off or be something else; get it again and compare its size with the source.'
-        ) from error
-    for key in ('state_dict', 'model'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointMismatchError(
-            f"The checkpoint '{path}' holds a {type(content).__name__} that is not a state dict "
-            '(tensors by name). Give a file of weights.'
-        )
-    return {key.removeprefix('module.'): value for key, value in content.items()}
+    return state_dict_of(read_checkpoint(path), path)
 
 
 def load_all(module: nn.Module, state_dict: dict[str, Tensor], source: str, hint: str = '') -> None:
@@ -126,16 +117,8 @@ def load_all(module: nn.Module, state_dict: dict[str, Tensor], source: str, hint
         )
     module.load_state_dict({key: state_dict[key] for key in wanted})
     unused = [key for key in state_dict if key not in wanted]
-    MMLogger.get_current_instance().info(
-        f'Loaded {len(wanted)} tensors into {type(module).__name__} from {source}; '
-        f'{len(unused)} in the file were not needed.'
-    )
+    LoadReport(source, type(module).__name__, list(wanted), [], unused).log()
 
 
 def _some(items: list[str], count: int = 3) -> str:
     return ', '.join(items[:count]) + (', ...' if len(items) > count else '')
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

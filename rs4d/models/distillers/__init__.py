@@ -1,8 +1,20 @@
 """Stage 1: distillation of a frozen encoder into a student."""
 
 from .adaptive_noise_masking import AdaptiveNoiseMasking
+from .cached_teacher import CachedTeacher
 from .feature_distiller import FeatureDistiller
 from .frozen_teacher import FrozenTeacher
 from .losses import FeatureLoss
+from .matches import AggregatedMatch, BlockMatch, EmbeddingMatch, FeatureMatch
 
-__all__ = ['AdaptiveNoiseMasking', 'FeatureDistiller', 'FeatureLoss', 'FrozenTeacher']
+__all__ = [
+    'AdaptiveNoiseMasking',
+    'AggregatedMatch',
+    'BlockMatch',
+    'CachedTeacher',
+    'EmbeddingMatch',
+    'FeatureDistiller',
+    'FeatureLoss',
+    'FeatureMatch',
+    'FrozenTeacher',
+]

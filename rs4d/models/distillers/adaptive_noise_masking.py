@@ -4,6 +4,8 @@ That the student sees a noisy and masked image and the teacher the clean one is 
 al., IEEE TGRS 64, 2026), as are the ratios. Its adaptive rule is not public; the rule here is ours.
 """
 
+from typing import Literal, overload
+
 import torch
 from mmdet.registry import MODELS
 from mmengine.dist import all_reduce
@@ -114,23 +116,38 @@ class AdaptiveNoiseMasking(nn.Module):
         """The mask ratio in force; a scalar."""
         return self.max_mask_ratio * self.difficulty
 
-    def forward(self, img: Tensor, valid: Tensor) -> Tensor:
+    @overload
+    def forward(self, img: Tensor, valid: Tensor, with_mask: Literal[False] = False) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, img: Tensor, valid: Tensor, with_mask: Literal[True]
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def forward(
+        self, img: Tensor, valid: Tensor, with_mask: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Corrupt normalised images at the ratios in force.
 
         Args:
             img: (B, C, H, W), zero meaning the data set's mean colour; sides multiples of
                 ``patch_size``.
             valid: 1 on the image and 0 on padding, (B, 1, H, W).
+            with_mask: Whether to tell which patches were dropped.
 
         Returns:
             A new tensor (B, C, H, W). Of each image's patches (those with any image in them) exactly
-            the rounded share is zero; padding is as it was.
+            the rounded share is zero; padding is as it was. With ``with_mask`` also a map
+            (B, 1, H/patch_size, W/patch_size), 1 where a patch was dropped and 0 elsewhere.
 
         Raises:
             ValueError: If a side is not a multiple of ``patch_size``.
         """
         noisy = img + valid * self.noise_ratio * _channel_std(img, valid) * torch.randn_like(img)
-        return noisy * self._kept(valid)
+        kept = self._kept_patches(valid)
+        size = self.patch_size
+        corrupted = noisy * kept.repeat_interleave(size, 2).repeat_interleave(size, 3)
+        return (corrupted, 1 - kept) if with_mask else corrupted
 
     @torch.no_grad()
     def update(self, error: Tensor) -> None:
@@ -150,8 +167,8 @@ class AdaptiveNoiseMasking(nn.Module):
         warm = self.num_updates <= self.warmup_iters
         self.initial_error.copy_(torch.where(warm, self.error_average, self.initial_error))
 
-    def _kept(self, valid: Tensor) -> Tensor:
-        """1 where a pixel is kept and 0 where its patch is dropped, (B, 1, H, W)."""
+    def _kept_patches(self, valid: Tensor) -> Tensor:
+        """1 where a patch is kept and 0 where it is dropped, (B, 1, H/patch, W/patch)."""
         size = self.patch_size
         batch, _, height, width = valid.shape
         if height % size or width % size:
@@ -165,10 +182,8 @@ class AdaptiveNoiseMasking(nn.Module):
         # Patches in random order, those of padding last; the first `count` are dropped.
         order = torch.rand(has_image.shape, device=valid.device).masked_fill(~has_image, 2.0)
         rank = order.argsort(1).argsort(1)
-        kept = (
-            (rank >= count[:, None]).to(valid.dtype).view(batch, 1, height // size, width // size)
-        )
-        return kept.repeat_interleave(size, 2).repeat_interleave(size, 3)
+        kept = (rank >= count[:, None]).to(valid.dtype)
+        return kept.view(batch, 1, height // size, width // size)
 
 
 def _channel_std(img: Tensor, valid: Tensor) -> Tensor:

@@ -1,11 +1,18 @@
 """A network that is looked at and never trained, saved or copied."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.logging import MMLogger
 from torch import Tensor
+
+from rs4d.datasets.teacher_cache import EMBEDDING
+
+from .encoder_maps import block_channels, encode_blocks
+
+DTYPES = ('float32', 'float16', 'bfloat16')
 
 
 class FrozenTeacher:
@@ -17,9 +24,20 @@ class FrozenTeacher:
 
     Args:
         cfg: Config of an encoder with ``embed_dims`` that returns a tuple of maps.
+        dtype: In what the weights are held and, unless autocasting says otherwise, the network runs:
+            ``'float32'``, or ``'float16'`` or ``'bfloat16'`` for half of the memory.
+
+    Raises:
+        ValueError: If the dtype is none of these.
     """
 
-    def __init__(self, cfg: dict[str, Any]) -> None:
+    def __init__(self, cfg: dict[str, Any], dtype: str = 'float32') -> None:
+        if dtype not in DTYPES:
+            raise ValueError(
+                f'FrozenTeacher: dtype {dtype!r} is none of {", ".join(DTYPES)}. Correct teacher_dtype '
+                "in the distiller's config."
+            )
+        self.dtype: torch.dtype = getattr(torch, dtype)
         self.encoder = MODELS.build(cfg)
         self.encoder.requires_grad_(False)
         self.encoder.eval()
@@ -29,6 +47,14 @@ class FrozenTeacher:
     def embed_dims(self) -> int:
         """Channels of the last map."""
         return self.encoder.embed_dims
+
+    def channels(self, block: int | None) -> int:
+        """Channels of the map of a block, or of the last map (None).
+
+        Raises:
+            ValueError: The encoder has no such block, or does not return its map.
+        """
+        return block_channels(self.encoder, block)
 
     def load(self) -> None:
         """Load the weights that the config names, once.
@@ -49,14 +75,30 @@ class FrozenTeacher:
                 'checkpoint. A student learns nothing of use from it.'
             )
         self.encoder.init_weights()
-        self.encoder.eval()
+        self.encoder.to(self.dtype).eval()
 
     @torch.no_grad()
     def __call__(self, img: Tensor) -> Tensor:
         """Encode images (B, 3, H, W) to the last map (B, embed_dims, H', W')."""
+        return self.maps(img)[EMBEDDING]
+
+    @torch.no_grad()
+    def maps(self, img: Tensor, blocks: Sequence[int] = ()) -> dict[str, Tensor]:
+        """Encode images, and keep the maps of some blocks beside the last map.
+
+        Args:
+            img: (B, 3, H, W), normalised as the teacher was trained.
+            blocks: Blocks, counted from 0.
+
+        Returns:
+            ``'embedding'``, the last map (B, embed_dims, H', W'), and ``'block<i>'`` for each block.
+
+        Raises:
+            ValueError: The encoder has no such block, or does not return its map.
+        """
         self.load()
         self.encoder.to(img.device)
-        return self.encoder(img)[-1]
+        return encode_blocks(self.encoder, img.to(self.dtype), blocks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'FrozenTeacher':
         """A copy of the owner, as an average of its weights makes one, shares the teacher."""

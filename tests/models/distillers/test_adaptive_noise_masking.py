@@ -48,6 +48,16 @@ def test_mask_drops_an_exact_share_of_the_patches_with_image(ratio: float) -> No
     torch.testing.assert_close(out[kept], img[kept])
 
 
+def test_the_mask_that_is_told_is_the_one_that_was_used() -> None:
+    img, valid = images()
+    out, masked = build(noise_ratio=0.1, mask_ratio=0.3, schedule='fixed')(img, valid, True)
+    assert masked.shape == (3, 1, 8, 8)
+    has_image = valid.unfold(2, 16, 16).unfold(3, 16, 16).sum((4, 5)) > 0
+    dropped = out.unfold(2, 16, 16).unfold(3, 16, 16).abs().sum((1, 4, 5))[:, None] == 0
+    assert torch.equal(masked.bool(), dropped & has_image)
+    assert masked.sum((1, 2, 3)).tolist() == [19, 7, 19]
+
+
 def test_masks_differ_from_image_to_image_and_time_to_time() -> None:
     img = torch.ones(2, 3, 128, 128)
     corruption = build(noise_ratio=0, schedule='fixed')

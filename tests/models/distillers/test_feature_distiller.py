@@ -56,6 +56,10 @@ def sample(height: int, width: int) -> BaseDataElement:
     return BaseDataElement(metainfo=dict(img_shape=(height, width)))
 
 
+def loss(model: FeatureDistiller, img: Tensor) -> Tensor:
+    return model.parse_losses(model(img, mode='loss'))[0]
+
+
 def test_the_teacher_is_not_part_of_the_model() -> None:
     model = build()
     encoder = model.teacher.encoder
@@ -65,7 +69,7 @@ def test_the_teacher_is_not_part_of_the_model() -> None:
     assert not {id(p) for p in model.parameters()} & {id(p) for p in encoder.parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), 0.1)
     for _ in range(2):
-        model(torch.randn(2, 3, 64, 64), mode='loss')['loss'].backward()
+        loss(model, torch.randn(2, 3, 64, 64)).backward()
         optimizer.step()
     assert not encoder.training
     assert all(p.grad is None and not p.requires_grad for p in encoder.parameters())
@@ -83,7 +87,7 @@ def test_every_student_parameter_has_a_gradient(
 ) -> None:
     model = build(teacher=dict(type='PatchTeacher', embed_dims=embed_dims, stride=stride))
     assert isinstance(model.adapter, nn.Conv2d) == adapted
-    model(torch.randn(2, 3, 64, 96), mode='loss')['loss'].backward()
+    loss(model, torch.randn(2, 3, 64, 96)).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
@@ -91,7 +95,7 @@ def test_a_finer_student_is_averaged_not_sampled() -> None:
     model = build(teacher=dict(type='PatchTeacher', stride=64))
     features = torch.randn(1, 16, 8, 8, requires_grad=True)
     model.student.forward = lambda img: (features,)
-    model(torch.randn(1, 3, 128, 128), mode='loss')['loss'].backward()
+    loss(model, torch.randn(1, 3, 128, 128)).backward()
     assert (features.grad.abs().sum(1) > 0).all()
 
 
@@ -122,7 +126,7 @@ def test_padding_neither_trains_nor_counts() -> None:
     difference = sum((o - t).abs().sum() for o, t in parts) / sum(o.numel() for o, _ in parts)
     errors = [(o - t).abs().sum() / t.abs().sum() for o, t in parts]
     losses = model(img, samples, mode='loss')
-    torch.testing.assert_close(losses['loss'], difference)
+    torch.testing.assert_close(losses['loss_embedding'], difference)
     torch.testing.assert_close(losses['error'], sum(errors) / 2)
     predictions = model(img, samples, mode='predict')
     torch.testing.assert_close(
@@ -140,8 +144,8 @@ def test_only_training_moves_the_controller_and_the_log_is_complete() -> None:
     assert int(model.corruption.num_updates) == 0
     total, log = model.train().parse_losses(model(img, mode='loss'))
     assert int(model.corruption.num_updates) == 1
-    assert set(log) == {'loss', 'error', 'noise_ratio', 'mask_ratio'}
-    assert total.item() == log['loss'].item()
+    assert set(log) == {'loss', 'loss_embedding', 'error', 'noise_ratio', 'mask_ratio'}
+    assert total.item() == log['loss'].item() == log['loss_embedding'].item()
     assert float(log['noise_ratio']) == pytest.approx(0.2)
 
 
@@ -154,7 +158,7 @@ def test_student_learns_and_corruption_follows() -> None:
     log = []
     for _ in range(40):
         losses = model(img, mode='loss')
-        losses['loss'].backward()
+        losses['loss_embedding'].backward()
         optimizer.step()
         optimizer.zero_grad()
         log.append(losses)
@@ -231,6 +235,25 @@ def test_a_resumed_run_goes_on_where_it_stopped(
     log = next((tmp_path / 'whole').rglob('scalars.json')).read_text()
     for key in ('"error"', '"noise_ratio"', '"mask_ratio"', '"agreement/normalised_l1"'):
         assert key in log
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+def test_a_teacher_in_half_precision(dtype: str) -> None:
+    full, half = build(), build(teacher_dtype=dtype)
+    assert {p.dtype for p in half.teacher.encoder.parameters()} == {getattr(torch, dtype)}
+    assert {p.dtype for p in half.parameters()} == {torch.float32}
+    img = torch.randn(2, 3, 64, 64)
+    values = []
+    for model in (full, half):
+        values.append(model.teacher(img).float())
+    assert half.teacher.encoder.seen[-1].dtype == getattr(torch, dtype)
+    torch.testing.assert_close(values[1], values[0], rtol=0, atol=0.02)
+    assert model(img, mode='loss')['loss_embedding'].dtype == torch.float32
+
+
+def test_an_unknown_precision() -> None:
+    with pytest.raises(ValueError, match=r'float8.*float32, float16, bfloat16'):
+        build(teacher_dtype='float8')
 
 
 def test_a_missing_teacher_shows_before_training() -> None:

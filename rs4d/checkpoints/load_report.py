@@ -1,0 +1,117 @@
+"""An account of every load: what was loaded, what was missing, what was not expected."""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import nn
+
+from .errors import CheckpointMismatchError
+
+
+@dataclass
+class LoadReport:
+    """What became of a model's weights and of a file's.
+
+    Attributes:
+        source: The file.
+        model: Name of the model's class.
+        loaded: Names of the model's weights that were loaded.
+        missing: Names of the model's weights that the file does not have.
+        unexpected: Names in the file that the model does not have.
+        misshapen: Names of the model's weights that have another shape in the file.
+    """
+
+    source: str
+    model: str
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f'{len(self.missing)} missing{_examples(self.missing)}']
+        parts.append(f'{len(self.unexpected)} unexpected{_examples(self.unexpected)}')
+        if self.misshapen:
+            parts.append(f'{len(self.misshapen)} of another shape{_examples(self.misshapen)}')
+        total = len(self.loaded) + len(self.missing) + len(self.misshapen)
+        return (
+            f"Loaded {len(self.loaded)} of the {total} weights of {self.model} from '{self.source}'"
+            f'{_examples(self.loaded)}; {"; ".join(parts)}.'
+        )
+
+    def log(self) -> None:
+        """Write it into MMEngine's log, as a warning where weights keep their random values."""
+        level = logging.WARNING if self.missing or self.misshapen else logging.INFO
+        print_log(str(self), logger='current', level=level)
+
+
+@contextmanager
+def logged_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
+    """Watch a load into a model, by PyTorch or by MMEngine, and write its account into the log.
+
+    Args:
+        model: The module whose state dict is loaded.
+        source: The file, for the log.
+
+    Yields:
+        The account, complete when the block has ended.
+
+    Raises:
+        CheckpointMismatchError: The block ended and nothing was loaded.
+    """
+    report = LoadReport(source, type(model).__name__)
+    seen: list[tuple[list[str], list[str], list[str]]] = []
+
+    def keep(
+        _module: nn.Module,
+        _state_dict: Any,
+        prefix: str,
+        _metadata: Any,
+        _strict: bool,
+        missing: list[str],
+        unexpected: list[str],
+        errors: list[str],
+    ) -> None:
+        # The lists are filled after this call; those of the whole model are the ones meant.
+        if not prefix:
+            seen.append((missing, unexpected, errors))
+
+    handle = model.register_load_state_dict_pre_hook(keep)
+    try:
+        yield report
+    finally:
+        handle.remove()
+    if not seen:
+        return
+    missing, unexpected, errors = seen[-1]
+    named = re.findall(r'size mismatch for ([^:\s]+): ', '\n'.join(errors))
+    report.misshapen = list(dict.fromkeys(named))
+    report.unexpected = list(unexpected)
+    absent = {*missing, *report.misshapen}
+    # Batch norm's counters are younger than many checkpoints, and PyTorch then makes them up.
+    counter = 'num_batches_tracked'
+    report.missing = [name for name in missing if not name.endswith(counter)]
+    names = [name for name in model.state_dict() if not name.endswith(counter)]
+    report.loaded = [name for name in names if name not in absent]
+    if not report.loaded and (report.missing or report.misshapen):
+        raise CheckpointMismatchError(
+            f"The checkpoint '{source}' loads no weight of {report.model}: the model has names such "
+            f'as {_some([*report.missing, *report.misshapen])}, the file'
+            f' {_some(report.unexpected) or "other shapes"}. It belongs to another model, or a '
+            'prefix differs.'
+        )
+    report.log()
+
+
+def _some(names: Sequence[str], count: int = 3) -> str:
+    more = ', ...' if len(names) > count else ''
+    return ', '.join(f"'{name}'" for name in names[:count]) + more
+
+
+def _examples(names: Sequence[str]) -> str:
+    return f' ({_some(names)})' if names else ''

@@ -1,0 +1,226 @@
+"""Check every data set that a config names, and collect all that is wrong."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+
+from rs4d.errors import UserError
+
+from .annotation_checks import instance_findings, structure_findings, without_broken_entries
+from .checks import check_categories, read_coco
+from .errors import AnnotationError, ImageDecodeError
+from .image_checks import duplicate_findings, file_findings
+from .report import ERROR, WARNING, DatasetReport, Finding, Subset
+
+SPLITS = ('train', 'val', 'test')
+_REMEDY = (
+    'Check data_root, data_prefix and ann_file in the config, and the environment variable '
+    'RS4D_DATA_ROOT if they depend on it.'
+)
+
+
+def check_config(cfg: Config, files: bool = True, decode: bool = False) -> DatasetReport:
+    """Check the data sets of a config's three data loaders.
+
+    Args:
+        cfg: The config.
+        files: Whether image files are looked at; otherwise annotation files alone.
+        decode: Whether images are decoded to the end.
+
+    Returns:
+        What the data sets hold, and everything that was found.
+    """
+    report = DatasetReport()
+    paths: dict[str, list[str]] = {}
+    for name, settings in _data_sets(cfg):
+        subset, findings, images = _check_one(name, settings)
+        report.subsets.append(subset)
+        report.findings += findings
+        report.findings += _check_heads(cfg, subset)
+        report.findings += _check_evaluators(cfg, subset)
+        if files and images:
+            found, present = file_findings(images, name, decode)
+            report.findings += found
+            paths[name] = present
+    report.findings += duplicate_findings(paths)
+    return report
+
+
+def _data_sets(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Find the data sets, each once, with the names of the loaders that use it."""
+    leaves: list[tuple[str, dict[str, Any]]] = []
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader and loader.get('dataset'):
+            inner = list(_leaves(loader['dataset']))
+            for number, settings in enumerate(inner):
+                name = split if len(inner) == 1 else f'{split}[{number}]'
+                leaves.append((name, settings))
+    merged: list[tuple[list[str], dict[str, Any]]] = []
+    for name, settings in leaves:
+        # How the images are transformed makes no other data set.
+        plain = {k: v for k, v in settings.items() if k not in ('pipeline', 'test_mode')}
+        for names, known in merged:
+            if known == plain:
+                names.append(name)
+                break
+        else:
+            merged.append(([name], plain))
+    for names, settings in merged:
+        yield ', '.join(names), settings
+
+
+def _leaves(settings: Any) -> Iterator[dict[str, Any]]:
+    """Look through the wrappers that repeat, join and mix data sets."""
+    if isinstance(settings, (list, tuple)):
+        for item in settings:
+            yield from _leaves(item)
+    elif 'dataset' in settings:
+        yield from _leaves(settings['dataset'])
+    elif 'datasets' in settings:
+        yield from _leaves(settings['datasets'])
+    else:
+        yield dict(settings)
+
+
+def _check_one(
+    name: str, settings: dict[str, Any]
+) -> tuple[Subset, list[Finding], list[dict[str, Any]]]:
+    subset = Subset(name, str(settings.get('type')), str(settings.get('ann_file') or ''))
+    try:
+        # Paths and classes are worked out by the class itself; nothing is read yet.
+        dataset = DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
+        subset.classes = list(dataset.metainfo.get('classes') or ())
+        if settings.get('ann_file'):
+            subset.source = str(dataset.ann_file)
+            return _check_coco(subset, dataset)
+        return _check_unlabelled(subset, dataset)
+    except UserError as error:
+        return subset, [_failure(error, name)], []
+
+
+def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], list[dict[str, Any]]]:
+    coco = read_coco(dataset.ann_file, getattr(dataset, 'HOW_TO_GET', '') or _REMEDY)
+    findings = structure_findings(coco, subset.name)
+    coco = without_broken_entries(coco)
+    chosen = tuple(subset.classes) != tuple(type(dataset).METAINFO.get('classes', ()))
+    try:
+        check_categories(coco, dataset.ann_file, subset.classes, allow_more=chosen)
+    except AnnotationError as error:
+        findings.append(Finding(ERROR, 'categories', subset.name, 1, str(error)))
+    findings += instance_findings(coco, subset.classes, subset.name)
+    names = {c['id'] for c in coco['categories'] if c['name'] in subset.classes}
+    used = [a for a in coco['annotations'] if a['category_id'] in names]
+    subset.images, subset.instances = len(coco['images']), len(used)
+    subset.without_instances = len(
+        {image['id'] for image in coco['images']} - {a['image_id'] for a in used}
+    )
+    findings += _unused_classes(subset, coco, used)
+    folder = dataset.data_prefix.get('img', '')
+    if folder and not Path(folder).is_dir():
+        message = f"The image folder '{folder}' does not exist. {_REMEDY}"
+        findings.append(Finding(ERROR, 'missing folder', subset.name, 1, message))
+        return subset, findings, []
+    images = [
+        dict(
+            path=os.path.join(folder, image['file_name']),
+            width=image['width'],
+            height=image['height'],
+        )
+        for image in coco['images']
+    ]
+    return subset, findings, images
+
+
+def _unused_classes(
+    subset: Subset, coco: Mapping[str, Any], used: list[dict[str, Any]]
+) -> list[Finding]:
+    """A class without an instance has an AP of -1, which COCO's mean leaves out."""
+    with_instances = {a['category_id'] for a in used}
+    empty = [
+        c['name']
+        for c in coco['categories']
+        if c['name'] in subset.classes and c['id'] not in with_instances
+    ]
+    if not empty or not used:
+        return []
+    meaning = 'Its AP is -1 and the mean leaves it out. Check the split, or leave the class out.'
+    name = 'classes without instances'
+    return [Finding(WARNING, name, subset.name, len(empty), meaning, empty)]
+
+
+def _check_unlabelled(
+    subset: Subset, dataset: Any
+) -> tuple[Subset, list[Finding], list[dict[str, Any]]]:
+    roots = getattr(dataset, 'roots', None) or [dataset.data_root]
+    subset.source = ', '.join(map(str, roots))
+    dataset.full_init()
+    subset.images = len(dataset)
+    paths = [dataset.get_data_info(index).get('img_path') for index in range(len(dataset))]
+    # What lies inside of an archive is checked by who reads the archive.
+    return subset, [], [dict(path=path) for path in paths if path and os.path.isfile(path)]
+
+
+def _failure(error: UserError, name: str) -> Finding:
+    if isinstance(error, FileNotFoundError):
+        check = 'missing folder or file'
+    elif isinstance(error, ImageDecodeError):
+        check = 'broken images'
+    else:
+        check = 'unusable data set'
+    return Finding(ERROR, check, name, 1, str(error))
+
+
+def _check_heads(cfg: Config, subset: Subset) -> list[Finding]:
+    """Compare the heads' number of classes with the data set's."""
+    if not subset.classes or not cfg.get('model'):
+        return []
+    heads = [
+        (name, number)
+        for name, number in _numbers_of_classes(cfg.model, 'model')
+        if 'rpn' not in name and 'semantic' not in name and number != len(subset.classes)
+    ]
+    if not heads:
+        return []
+    meaning = (
+        f'The data set has {len(subset.classes)} classes. Set num_classes to that, or use the data '
+        'set that the model is for.'
+    )
+    examples = [f'{name}.num_classes={number}' for name, number in heads]
+    return [Finding(ERROR, 'num_classes', subset.name, len(heads), meaning, examples)]
+
+
+def _numbers_of_classes(settings: Any, name: str) -> Iterator[tuple[str, int]]:
+    if isinstance(settings, Mapping):
+        number = settings.get('num_classes')
+        if isinstance(number, int) and name.split('.')[-1].rstrip('0123456789').endswith('head'):
+            yield name, number
+        for key, value in settings.items():
+            yield from _numbers_of_classes(value, f'{name}.{key}')
+    elif isinstance(settings, (list, tuple)):
+        for number, value in enumerate(settings):
+            # The stages of a cascade are a list of heads.
+            yield from _numbers_of_classes(value, f'{name}{number}')
+
+
+def _check_evaluators(cfg: Config, subset: Subset) -> list[Finding]:
+    """An evaluator that reads another annotation file scores against other images."""
+    findings = []
+    for split in subset.name.split(', '):
+        evaluators = cfg.get(f'{split}_evaluator') or []
+        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+            ann_file = evaluator.get('ann_file')
+            if not ann_file or not subset.classes:
+                continue
+            if os.path.realpath(ann_file) != os.path.realpath(subset.source):
+                meaning = (
+                    f"The evaluator reads '{ann_file}', the data set '{subset.source}': what one "
+                    'of them does not know counts as missed or false. Give both the same file.'
+                )
+                name = 'annotations of the evaluator'
+                findings.append(Finding(ERROR, name, f'{split}', 1, meaning))
+    return findings

@@ -1,0 +1,222 @@
+"""What a cache is of: teacher, normalisation, pipeline and image size, in ``header.json``."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from .errors import TeacherCacheError
+from .pipeline import describe_pipeline, pixel_transforms, plain
+
+HEADER = 'header.json'
+FORMAT = 'rs4d-teacher-cache'
+VERSION = 1
+EMBEDDING = 'embedding'
+# Their values make no difference to what a teacher says.
+_IMMATERIAL_OF_TEACHER = ('with_cp', 'init_cfg')
+_NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_size_divisor', 'pad_value')
+_WORDS = dict(
+    teacher='the teacher (model.teacher)',
+    normalisation='the normalisation (model.data_preprocessor, teacher_mean, teacher_std)',
+    pipeline="the pipeline that makes the images (the data set's transforms)",
+    weights="the teacher's weights",
+    precision='the precision in which the teacher ran (--dtype)',
+    image_size='the size of the images after the pipeline',
+    maps='the maps of the teacher',
+)
+
+
+@dataclass(frozen=True)
+class CacheHeader:
+    """What made a cache.
+
+    Args:
+        teacher: The teacher's config, with the file name of its checkpoint and not its folder.
+        normalisation: The data preprocessor's, and the teacher's own.
+        pipeline: The transforms that make the pixels.
+        weights: Digest of the teacher's weights.
+        precision: The dtype in which the teacher ran, such as ``'float32'``.
+        image_size: Height and width of the images after the pipeline.
+        maps: Channels, height and width of each map by its name.
+    """
+
+    teacher: dict[str, Any]
+    normalisation: dict[str, Any]
+    pipeline: list[dict[str, Any]]
+    weights: str
+    precision: str
+    image_size: list[int]
+    maps: dict[str, list[int]]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all of it, which every shard carries."""
+        return digest(asdict(self))
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Size of the maps of one image in half precision."""
+        return sum(2 * c * h * w for c, h, w in self.maps.values())
+
+    def require_same(self, source: str | os.PathLike[str], **wanted: Any) -> None:
+        """Compare parts of the header with what a config asks for.
+
+        Args:
+            source: The cache, for the message.
+            **wanted: Values by the names of the attributes.
+
+        Raises:
+            TeacherCacheError: Some differ; the message says which, and how.
+        """
+        differences = []
+        for name, value in wanted.items():
+            own = getattr(self, name)
+            if own != value:
+                differences.append(f'{_WORDS[name]}: {_difference(own, value)}')
+        if differences:
+            raise TeacherCacheError(
+                f"The cache of teacher embeddings '{source}' was made with something else than the "
+                f'config asks for. Different: {"; ".join(differences)}. Use the config that it was '
+                'made with, or make another cache with tools/cache_teacher.py.'
+            )
+
+    def write(self, folder: Path) -> None:
+        """Write the header, unless another rank already has.
+
+        Args:
+            folder: The cache.
+
+        Raises:
+            TeacherCacheError: The folder has the header of another cache.
+        """
+        content = dict(format=FORMAT, version=VERSION, fingerprint=self.fingerprint, **asdict(self))
+        part = folder / f'{HEADER}.{os.getpid()}.part'
+        with part.open('w') as file:
+            json.dump(content, file, indent=1)
+            file.write('\n')
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # Unlike a renaming, linking fails where there is a file, so that one rank alone wins.
+            os.link(part, folder / HEADER)
+        except FileExistsError:
+            read_header(folder).require_same(folder, **asdict(self))
+        finally:
+            part.unlink()
+
+
+def read_header(folder: str | os.PathLike[str]) -> CacheHeader:
+    """Read what a cache is of.
+
+    Args:
+        folder: The cache.
+
+    Returns:
+        Its header.
+
+    Raises:
+        TeacherCacheError: There is none, or it is not one of this version.
+    """
+    path = Path(folder) / HEADER
+    remedy = 'Make the cache with tools/cache_teacher.py <config> --out <folder>'
+    if not path.is_file():
+        raise TeacherCacheError(
+            f"There is no cache of teacher embeddings in '{folder}' (no {HEADER}). {remedy}, or "
+            'correct the path in the config.'
+        )
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise TeacherCacheError(f"'{path}' is not valid JSON ({error}). {remedy}.") from error
+    if not isinstance(content, dict) or content.pop('format', None) != FORMAT:
+        raise TeacherCacheError(f"'{path}' is no header of a teacher cache. {remedy}.")
+    version = content.pop('version', None)
+    if version != VERSION:
+        raise TeacherCacheError(
+            f"The teacher cache '{folder}' is of format version {version}; this release reads "
+            f'{VERSION}. {remedy}.'
+        )
+    fingerprint = content.pop('fingerprint', None)
+    try:
+        header = CacheHeader(**content)
+    except TypeError as error:
+        raise TeacherCacheError(
+            f"The header '{path}' is incomplete ({error}). {remedy}."
+        ) from error
+    if header.fingerprint != fingerprint:
+        raise TeacherCacheError(
+            f"The header '{path}' was changed after it had been written: its contents do not match "
+            f'its fingerprint. Put the original back, or: {remedy}.'
+        )
+    return header
+
+
+def describe_teacher(cfg: dict[str, Any]) -> dict[str, Any]:
+    """Describe a teacher by its config, so that two can be compared.
+
+    Args:
+        cfg: The config of an encoder.
+
+    Returns:
+        A dict of JSON's types; of the checkpoint's path the file name alone.
+    """
+    described = {k: v for k, v in plain(cfg).items() if k not in _IMMATERIAL_OF_TEACHER}
+    pretrained = cfg.get('init_cfg')
+    if isinstance(pretrained, dict) and pretrained.get('checkpoint'):
+        described.setdefault('checkpoint', pretrained['checkpoint'])
+    if described.get('checkpoint') and '://' not in described['checkpoint']:
+        described['checkpoint'] = Path(described['checkpoint']).name
+    return described
+
+
+def describe_normalisation(
+    data_preprocessor: dict[str, Any] | None,
+    teacher_mean: Sequence[float] | None = None,
+    teacher_std: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """Describe what is done to pixels between pipeline and teacher.
+
+    Args:
+        data_preprocessor: Its config.
+        teacher_mean: As in `FeatureDistiller`.
+        teacher_std: As in `FeatureDistiller`.
+
+    Returns:
+        A dict of JSON's types.
+    """
+    cfg = plain(dict(data_preprocessor or {}))
+    described = {key: cfg[key] for key in _NORMALISATION if cfg.get(key)}
+    own = dict(teacher_mean=teacher_mean, teacher_std=teacher_std)
+    described |= {key: plain(value) for key, value in own.items() if value is not None}
+    # 127 and 127.0 are the same mean.
+    return {
+        key: [float(item) for item in value] if isinstance(value, list) else value
+        for key, value in described.items()
+    }
+
+
+def describe_images(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Describe the part of a data set's pipeline that makes the pixels."""
+    return describe_pipeline(pixel_transforms(pipeline))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value of JSON's types, whatever the order of its keys."""
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _difference(cached: Any, wanted: Any) -> str:
+    """Say in a few words where two values part."""
+    if isinstance(cached, dict) and isinstance(wanted, dict):
+        keys = [key for key in {**cached, **wanted} if cached.get(key) != wanted.get(key)]
+        parts = [f'{key} {_difference(cached.get(key), wanted.get(key))}' for key in keys]
+        return ', '.join(parts)
+    return f'{_short(cached)} in the cache, {_short(wanted)} in the config'
+
+
+def _short(value: Any) -> str:
+    text = 'absent' if value is None else json.dumps(value)
+    return text if len(text) <= 400 else f'{text[:400]}...'

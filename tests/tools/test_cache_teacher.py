@@ -1,0 +1,416 @@
+"""The teacher's embeddings on disk, from the command line to a training step."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import nn
+
+from rs4d.datasets.teacher_cache import TeacherCacheError, TeacherCacheReader, verify_cache
+
+Call = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).parents[2]
+CONFIG = str(Path(__file__).with_name('distill_config.py'))
+TOOL = 'cache_teacher.py'
+COUNT = 20
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twenty noisy images of different shapes; the cache will be in the folder beside them."""
+    random = np.random.default_rng(0)
+    for i in range(COUNT):
+        folder = tmp_path / 'images' / f'sa_{i % 2:06d}'
+        folder.mkdir(parents=True, exist_ok=True)
+        coarse = random.integers(0, 256, (6, 5 + i % 3, 3), dtype=np.uint8)
+        img = cv2.resize(coarse, (60 + 10 * (i % 3), 72), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f'sa_{i}.jpg'), img)
+    monkeypatch.setenv('RS4D_TINY_CACHE', str(tmp_path / 'cache'))
+    return tmp_path
+
+
+@pytest.fixture
+def tool(place: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The tools, with the images as their data."""
+    monkeypatch.setenv('RS4D_TINY_ROOT', str(place / 'images'))
+    return call
+
+
+def read_config(**model: object) -> Config:
+    cfg = Config.fromfile(CONFIG)
+    cfg.merge_from_dict(dict(model=model))
+    return cfg
+
+
+def build(cfg: Config) -> nn.Module:
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        return model.train()
+
+
+def batches(cfg: Config, split: str = 'train') -> list[dict]:
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return list(Runner.build_dataloader(cfg[f'{split}_dataloader'], seed=0))
+
+
+def test_teacher_and_cache_give_the_same_loss(tool: Call, place: Path) -> None:
+    assert tool(TOOL, CONFIG)[0] == 0
+    cached = read_config()
+    live = read_config(teacher_cache=None)
+    models = build(live), build(cached)
+    models[1].load_state_dict(models[0].state_dict())
+    for first, second in zip(batches(live), batches(cached), strict=True):
+        losses = []
+        for model, batch in zip(models, (first, second), strict=True):
+            torch.manual_seed(7)
+            losses.append(model(**model.data_preprocessor(batch, True), mode='loss'))
+        assert set(losses[0]) == set(losses[1])
+        for name, value in losses[0].items():
+            # Half precision has 11 bits.
+            torch.testing.assert_close(losses[1][name], value, rtol=2**-11, atol=0, msg=name)
+            assert value > 0
+    for batch in batches(cached, 'val'):
+        figures = [m.eval().val_step(dict(batch))[0].normalised_l1 for m in models]
+        torch.testing.assert_close(figures[1], figures[0], rtol=2**-11, atol=0)
+
+
+def test_with_a_cache_there_is_no_teacher(
+    tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tool(TOOL, CONFIG)[0] == 0
+    built = []
+    original = MODELS.get('TimmEncoder').__init__
+    monkeypatch.setattr(
+        MODELS.get('TimmEncoder'),
+        '__init__',
+        lambda self, *args, **kwargs: (built.append(self), original(self, *args, **kwargs))[1],
+    )
+    build(read_config())
+    assert built == []
+    build(read_config(teacher_cache=None))
+    assert len(built) == 1
+
+
+def test_a_training_from_the_cache(tool: Call, place: Path) -> None:
+    assert tool(TOOL, CONFIG)[0] == 0
+    code, output, _ = tool(
+        'train.py',
+        CONFIG,
+        '--work-dir',
+        place / 'w',
+        '--cfg-options',
+        'train_dataloader.num_workers=2',
+    )
+    assert code == 0, output[-2000:]
+    log = next((place / 'w').rglob('scalars.json')).read_text()
+    for name in ('loss', 'loss_embedding', 'loss_blocks', 'error', 'agreement/normalised_l1'):
+        assert f'"{name}"' in log
+
+
+def test_dry_run_estimates_and_writes_nothing(tool: Call, place: Path) -> None:
+    code, output, _ = tool(TOOL, CONFIG, '--dry-run')
+    assert code == 0
+    # 24 channels at stride 4 and 40 at stride 8.
+    each = 2 * (24 * 16 * 16 + 40 * 8 * 8)
+    assert 'embedding 40x8x8' in output
+    assert f'{each / 2**20:.3f} MiB an image' in output
+    assert f'Disk: {COUNT * each / 2**30:.3f} GiB for the {COUNT} missing images' in output
+    assert re.search(r'Time: about \d+ s for this rank', output)
+    assert not (place / 'cache').exists()
+
+
+def test_estimate_progress_and_verification(tool: Call, place: Path) -> None:
+    code, output, _ = tool(TOOL, CONFIG, '--images-per-shard', '6', '--num-workers', '2')
+    assert code == 0
+    assert output.index('Disk:') < output.index(f'{COUNT}/{COUNT} images')
+    assert 'which is complete' in output
+    code, output, _ = tool(TOOL, CONFIG, '--verify')
+    assert code == 0
+    assert f'is whole: {COUNT} images' in output
+    shard = sorted((place / 'cache').glob('*.safetensors'))[1]
+    data = bytearray(shard.read_bytes())
+    data[-100] ^= 4
+    shard.write_bytes(data)
+    code, output, last = tool(TOOL, CONFIG, '--verify')
+    assert code == 2
+    assert f'{shard.name} is damaged' in output
+    assert 'Delete the shards' in last
+    # As the message says.
+    shard.unlink()
+    code, output, _ = tool(TOOL, CONFIG)
+    assert code == 0
+    assert f'{COUNT - 6} of them in the cache' in output
+    assert tool(TOOL, CONFIG, '--verify')[0] == 0
+
+
+def test_ranks_side_by_side(place: Path) -> None:
+    environment = dict(
+        os.environ,
+        RS4D_TINY_ROOT=str(place / 'images'),
+        OMP_NUM_THREADS='1',
+        WORLD_SIZE='2',
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, f'tools/{TOOL}', CONFIG, '--images-per-shard', '2'],
+            cwd=ROOT,
+            env=environment | dict(RANK=str(rank)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output[-2000:]
+    keys = [f'sa_{i % 2:06d}/sa_{i}.jpg' for i in range(COUNT)]
+    assert verify_cache(place / 'cache', keys) == []
+    reader = TeacherCacheReader(place / 'cache')
+    assert len(reader) == COUNT
+    assert len({p.name[:9] for p in (place / 'cache').glob('*.safetensors')}) == 2
+
+
+def test_a_kill_loses_and_doubles_nothing(tool: Call, place: Path) -> None:
+    environment = dict(os.environ, RS4D_TINY_ROOT=str(place / 'images'), OMP_NUM_THREADS='1')
+    process = subprocess.Popen(
+        [sys.executable, f'tools/{TOOL}', CONFIG, '--images-per-shard', '1', '--batch-size', '1'],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 90
+    while len(list((place / 'cache').glob('*.safetensors'))) < 3 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    found = len(list((place / 'cache').glob('*.safetensors')))
+    assert found < COUNT
+    code, output, _ = tool(TOOL, CONFIG)
+    assert code == 0
+    assert f'{found} of them in the cache' in output
+    assert tool(TOOL, CONFIG, '--verify')[0] == 0
+    assert len(TeacherCacheReader(place / 'cache')) == COUNT
+
+
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        ('model.teacher.model_name=tf_efficientnet_lite1', 'the teacher .*model_name'),
+        ('model.teacher_mean=[1.0,1.0,1.0]', 'the normalisation .*teacher_mean'),
+        ('model.data_preprocessor.bgr_to_rgb=False', 'the normalisation .*bgr_to_rgb'),
+    ],
+)
+def test_another_teacher_is_refused_before_training(
+    tool: Call, place: Path, option: str, words: str
+) -> None:
+    assert tool(TOOL, CONFIG)[0] == 0
+    code, _, last = tool('train.py', CONFIG, '--work-dir', place / 'w', '--cfg-options', option)
+    assert code == 2
+    assert re.search(words, last)
+    assert 'the pipeline' not in last
+
+
+def test_another_pipeline_is_refused(tool: Call, place: Path) -> None:
+    assert tool(TOOL, CONFIG)[0] == 0
+    cfg = read_config()
+    cfg.train_dataloader.dataset.pipeline[0].transforms[1].scale = (48, 48)
+    with pytest.raises(TeacherCacheError, match=r'the pipeline.*64.*48') as raised:
+        batches(cfg)
+    assert 'the teacher (' not in str(raised.value)
+
+
+def test_a_cache_that_is_not_there(tool: Call, place: Path) -> None:
+    code, _, last = tool('train.py', CONFIG, '--work-dir', place / 'w')
+    assert code == 2
+    assert 'no cache of teacher embeddings' in last
+    assert 'tools/cache_teacher.py' in last
+
+
+def random_config(place: Path, transform: str) -> Path:
+    path = place / 'random.py'
+    path.write_text(
+        f'_base_ = {CONFIG!r}\n'
+        f'flipped = [dict(type="LoadImageFromFile"), {transform}]\n'
+        'train_dataloader = dict(dataset=dict(pipeline=flipped))\n'
+        'val_dataloader = dict(dataset=dict(pipeline=flipped))\n'
+    )
+    return path
+
+
+def test_random_transforms_are_refused(tool: Call, place: Path) -> None:
+    path = random_config(place, 'dict(type="RandomFlip", prob=0.5)')
+    code, _, last = tool(TOOL, path)
+    assert code == 2
+    assert 'RandomFlip' in last
+    assert 'at random' in last
+    # One whose name does not tell.
+    path = random_config(place, 'dict(type="Corrupt", corruption="gaussian_noise")')
+    path.write_text(
+        path.read_text().replace('Corrupt", corruption="gaussian_noise"', 'FlickerOfTest"')
+        + 'custom_imports = dict(imports=["flicker_of_test"], allow_failed_imports=False)\n'
+    )
+    (place / 'flicker_of_test.py').write_text(
+        'import numpy as np\n'
+        'from mmdet.registry import TRANSFORMS\n'
+        '@TRANSFORMS.register_module(force=True)\n'
+        'class FlickerOfTest:\n'
+        '    def __call__(self, results):\n'
+        '        results["img"] = results["img"] + np.random.randint(0, 99, (), dtype=np.uint8)\n'
+        '        return results\n'
+    )
+    sys.path.insert(0, str(place))
+    try:
+        code, _, last = tool(TOOL, path)
+    finally:
+        sys.path.remove(str(place))
+    assert code == 2
+    assert 'other pixels' in last
+    assert not (place / 'cache').exists()
+
+
+def test_train_and_val_by_different_pipelines(tool: Call, place: Path) -> None:
+    path = place / 'two.py'
+    path.write_text(
+        f'_base_ = {CONFIG!r}\n'
+        'val_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadImageFromFile")]))\n'
+    )
+    code, _, last = tool(TOOL, path)
+    assert code == 2
+    assert 'different transforms' in last
+
+
+def test_images_of_different_sizes_are_refused(tool: Call, place: Path) -> None:
+    path = random_config(place, 'dict(type="Resize", scale=(64, 64), keep_ratio=True)')
+    code, _, last = tool(TOOL, path)
+    assert code == 2
+    assert 'Bring all images to one size' in last
+
+
+def test_a_broken_image_is_skipped_and_named(tool: Call, place: Path) -> None:
+    (place / 'images' / 'sa_000001' / 'sa_19.jpg').write_bytes(b'nothing')
+    options = ('--cfg-options', 'train_dataloader.dataset.num_header_checks=0')
+    code, output, last = tool(TOOL, CONFIG, *options, 'val_dataloader.dataset.num_header_checks=0')
+    # One of twenty is more than one in a hundred.
+    assert code == 2
+    assert 'Skipped:' in output
+    assert 'sa_000001/sa_19.jpg' in last
+    assert len(TeacherCacheReader(place / 'cache')) == COUNT - 1
+
+
+def test_ctrl_c_writes_what_is_ready(
+    tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rs4d.apis.teacher_cache import TeacherEncoder
+
+    original, calls = TeacherEncoder.__call__, []
+
+    def interrupted(self: TeacherEncoder, images: list) -> list:
+        calls.append(len(images))
+        if len(calls) == 6:  # two of them for the estimate
+            raise KeyboardInterrupt
+        return original(self, images)
+
+    monkeypatch.setattr(TeacherEncoder, '__call__', interrupted)
+    code, _, last = tool(TOOL, CONFIG, '--batch-size', '1')
+    assert code == 130
+    assert 'the same command goes on' in last
+    assert len(TeacherCacheReader(place / 'cache')) == 3
+    assert tool(TOOL, CONFIG)[0] == 0
+    assert len(TeacherCacheReader(place / 'cache')) == COUNT
+
+
+def joined_config(place: Path, *roots: str) -> Path:
+    path = place / 'joined.py'
+    parts = ', '.join(
+        f'dict(type="SA1BDataset", data_root={str(place / "images" / root)!r}, pipeline=pipeline)'
+        for root in roots
+    )
+    path.write_text(
+        f'_base_ = {CONFIG!r}\n'
+        'pipeline = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(64, 64))]\n'
+        'train_dataloader = dict(dataset=dict('
+        f'_delete_=True, type="ConcatDataset", datasets=[{parts}]))\n'
+    )
+    return path
+
+
+def test_data_sets_that_are_joined(tool: Call, place: Path) -> None:
+    path = joined_config(place, 'sa_000000', 'sa_000001')
+    code, output, _ = tool(TOOL, path, '--splits', 'train')
+    assert code == 0, output[-1000:]
+    reader = TeacherCacheReader(place / 'cache')
+    assert len(reader) == COUNT
+    assert 'sa_3.jpg' in reader
+
+
+def test_two_images_of_one_name(tool: Call, place: Path) -> None:
+    (place / 'images' / 'sa_000000' / 'sa_1.jpg').write_bytes(
+        (place / 'images' / 'sa_000000' / 'sa_0.jpg').read_bytes()
+    )
+    path = joined_config(place, 'sa_000000', 'sa_000001')
+    code, _, last = tool(TOOL, path, '--splits', 'train')
+    assert code == 2
+    assert "the same name 'sa_1.jpg'" in last
+
+
+def test_a_disk_that_is_too_small(tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from collections import namedtuple
+
+    usage = namedtuple('usage', 'total used free')
+    monkeypatch.setattr('shutil.disk_usage', lambda path: usage(10**6, 10**6 - 1000, 1000))
+    code, _, last = tool(TOOL, CONFIG)
+    assert code == 2
+    assert 'GiB free' in last
+    assert not list((place / 'cache').glob('*.safetensors'))
+
+
+def test_the_header_says_what_made_it(tool: Call, place: Path) -> None:
+    assert tool(TOOL, CONFIG)[0] == 0
+    content = json.loads((place / 'cache' / 'header.json').read_text())
+    assert content['teacher']['model_name'] == 'tf_efficientnet_lite0'
+    assert content['image_size'] == [64, 64]
+    assert [t['type'] for t in content['pipeline']] == [
+        'LoadImageFromFile',
+        'Resize',
+        'PadKeepingShape',
+    ]
+    assert str(place) not in json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (('--rank', '2', '--world-size', '2'), 'ranks are counted from 0'),
+        (('--batch-size', '0'), '--batch-size 0'),
+        (('--splits', 'holdout'), 'no holdout_dataloader'),
+    ],
+)
+def test_options_that_cannot_be(tool: Call, options: tuple[str, ...], words: str) -> None:
+    code, _, last = tool(TOOL, CONFIG, *options)
+    assert code == 2
+    assert words in last
+
+
+def test_a_config_of_stage_2(call: Call, config: str, tmp_path: Path) -> None:
+    code, _, last = call(TOOL, config, '--out', tmp_path)
+    assert code == 2
+    assert 'FeatureDistiller' in last or 'at random' in last

@@ -1,0 +1,156 @@
+"""The tool prints all that is wrong with a config's data sets, and its exit code says how bad."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOOL = 'analysis_tools/check_dataset.py'
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def root(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Path:
+    """A copy of the scenes that may be broken."""
+    copy = Path(shutil.copytree(scenes, tmp_path / 'scenes'))
+    monkeypatch.setenv('RS4D_TINY_ROOT', str(copy))
+    return copy
+
+
+def edit(root: Path, split: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    file = root / 'annotations' / f'scenes_{split}.json'
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+def image_file(root: Path, split: str, number: int) -> Path:
+    content = json.loads((root / 'annotations' / f'scenes_{split}.json').read_text())
+    name = content['images'][number]['file_name']
+    return next(root.rglob(name))
+
+
+def test_whole_set(call: Call, config: str, root: Path) -> None:
+    code, output, _ = call(TOOL, config)
+    assert code == 0, output
+    assert '0 kinds of error' in output or 'Nothing was found' in output
+    assert 'val, test' in output
+
+
+def test_everything_is_found_at_once(call: Call, config: str, root: Path, tmp_path: Path) -> None:
+    def break_train(content: dict[str, Any]) -> None:
+        content['annotations'][0]['segmentation'] = [[1, 2, 3, 4]]
+        content['annotations'][1]['bbox'] = [500, 500, 10, 10]
+        content['images'][1]['width'] += 7
+        content['categories'].append(dict(id=9, name='submarine'))
+
+    def break_val(content: dict[str, Any]) -> None:
+        content['annotations'].append(dict(content['annotations'][0]))
+
+    first, last = image_file(root, 'train', 0), image_file(root, 'train', 3)
+    image_file(root, 'val', 0).write_bytes(first.read_bytes())
+    last.unlink()
+    edit(root, 'train', break_train)
+    edit(root, 'val', break_val)
+    code, output, _ = call(TOOL, config, '--json', tmp_path / 'found.json')
+    assert code == 1, output
+    found = json.loads((tmp_path / 'found.json').read_text())
+    by_check = {(f['check'], f['subset']): f for f in found['findings']}
+    for check, subset, severity in (
+        ('categories', 'train', 'error'),
+        ('polygons under three points', 'train', 'error'),
+        ('boxes outside', 'train', 'warning'),
+        ('sizes that differ', 'train', 'error'),
+        ('missing files', 'train', 'error'),
+        ('duplicate ids', 'val, test', 'error'),
+        ('same image in both', 'train / val, test', 'warning'),
+    ):
+        assert by_check[check, subset]['count'] == 1, check
+        assert by_check[check, subset]['severity'] == severity
+        assert check in output
+    assert 'submarine' in by_check['categories', 'train']['meaning']
+    assert last.name in by_check['missing files', 'train']['examples'][0]
+    assert found['errors'] >= 5
+
+
+def test_warnings_fail_only_when_asked_to(call: Call, config: str, root: Path) -> None:
+    image_file(root, 'val', 0).write_bytes(image_file(root, 'train', 0).read_bytes())
+    assert call(TOOL, config)[0] == 0
+    assert call(TOOL, config, '--strict')[0] == 1
+    code, output, _ = call(TOOL, config, '--annotations-only')
+    assert code == 0
+    assert 'same image' not in output
+
+
+def test_missing_annotations_do_not_hide_the_rest(call: Call, config: str, root: Path) -> None:
+    (root / 'annotations' / 'scenes_val.json').unlink()
+    edit(root, 'train', lambda content: content['annotations'][0].update(image_id=999))
+    code, output, _ = call(TOOL, config)
+    assert code == 1
+    assert 'missing folder or file' in output
+    assert 'unknown image_id' in output
+
+
+def test_heads_and_evaluator_are_compared(call: Call, config: str, root: Path) -> None:
+    options = [
+        'model.roi_head.bbox_head.num_classes=5',
+        f'val_evaluator.ann_file={root}/annotations/scenes_train.json',
+    ]
+    code, output, _ = call(TOOL, config, '--cfg-options', *options)
+    assert code == 1
+    assert 'model.roi_head.bbox_head.num_classes=5' in output
+    assert 'annotations of the evaluator' in output
+
+
+def test_config_that_is_missing(call: Call) -> None:
+    code, _, paragraph = call(TOOL, 'configs/nowhere.py')
+    assert code == 2
+    assert paragraph.startswith('check_dataset: ')
+
+
+def test_folder_without_labels(call: Call, root: Path, tmp_path: Path) -> None:
+    images = root / 'unlabelled'
+    images.mkdir()
+    for number in range(12):
+        shutil.copy(image_file(root, 'train', number % 2), images / f'{number}.png')
+    config = tmp_path / 'distill.py'
+    config.write_text(
+        "default_scope = 'mmdet'\n"
+        f'data = dict(type="SA1BDataset", data_root={str(images)!r}, num_val=2)\n'
+        "train_dataloader = dict(dataset=dict(data, split='train'))\n"
+        "val_dataloader = dict(dataset=dict(type='RepeatDataset', times=2, dataset="
+        "dict(data, split='val')))\n"
+    )
+    code, output, _ = call(TOOL, config)
+    assert code == 0, output
+    assert 'same image in both' in output
+    (images / '3.png').write_bytes(b'')
+    code, output, _ = call(TOOL, config)
+    assert code == 1
+    assert 'broken images' in output
+
+
+@pytest.mark.parametrize(
+    ('config', 'expected'),
+    [
+        ('configs/rs4d/rs4d-base_bbox_ssdd.py', {'same image in both': 8}),
+        ('configs/rs4d/rs4d-base_bbox_nwpu.py', {}),
+    ],
+)
+def test_real_sets(
+    call: Call,
+    data_root: Callable[[str], Path],
+    tmp_path: Path,
+    config: str,
+    expected: dict[str, int],
+) -> None:
+    data_root('SSDD')
+    data_root('NWPU')
+    code, output, _ = call(TOOL, config, '--json', tmp_path / 'found.json')
+    assert code == 0, output
+    findings = json.loads((tmp_path / 'found.json').read_text())['findings']
+    between = {f['check']: f['count'] for f in findings if ' / ' in f['subset']}
+    assert between == expected
