@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Train on several GPUs of one machine, or of several with NNODES, NODE_RANK and MASTER_ADDR set.
-# Usage: tools/dist_train.sh CONFIG GPUS [flags of train.py]
+# Train in several processes of one machine, or of several with NNODES, NODE_RANK and MASTER_ADDR
+# set; each process has a GPU, or where there is none a share of the CPU.
+# Usage: tools/dist_train.sh CONFIG PROCESSES [flags of train.py]
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    echo "Usage: $0 CONFIG GPUS [flags of train.py]" >&2
+    echo "Usage: $0 CONFIG PROCESSES [flags of train.py]" >&2
     exit 2
 fi
 config=$1
-gpus=$2
+processes=$2
 tools=$(dirname "${BASH_SOURCE[0]}")
 exec python -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node-rank="${NODE_RANK:-0}" \
     --master-addr="${MASTER_ADDR:-127.0.0.1}" \
     --master-port="${MASTER_PORT:-29500}" \
-    --nproc-per-node="$gpus" \
+    --nproc-per-node="$processes" \
     "$tools/train.py" "$config" --launcher pytorch "${@:3}"

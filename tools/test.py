@@ -20,6 +20,7 @@ from rs4d.apis.checkpoints import require_checkpoint
 from rs4d.apis.cli import add_common_arguments, keep_earlier, read_config, run_tool
 from rs4d.apis.errors import SetupError
 from rs4d.apis.preflight import check_testing
+from rs4d.engine.distributed import leave
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -46,7 +47,9 @@ def test(args: argparse.Namespace) -> None:
         dump_predictions(cfg, args.out)
     if args.show_dir:
         draw_predictions(cfg, args.show_dir)
-    cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
+    if cfg.get('runner_type') in (None, 'FlexibleRunner'):
+        # What a sharded training wrote is tested like any other checkpoint.
+        cfg.runner_type = 'AtomicRunner'
     runner = RUNNERS.build(cfg)
     check_testing(runner)
     if args.out and is_main_process():
@@ -54,6 +57,7 @@ def test(args: argparse.Namespace) -> None:
     metrics = runner.test()
     if is_main_process():
         write_metrics(Path(cfg.work_dir) / 'metrics.json', metrics, args)
+    leave()
 
 
 def dump_predictions(cfg: Config, out: str) -> None:

@@ -1,6 +1,7 @@
 """Train a model: distil an encoder (stage 1) or fine-tune a detector (stage 2).
 
 Example: python tools/train.py configs/rs4d/rs4d-base_bbox_ssdd.py
+Several processes: tools/dist_train.sh, tools/slurm_train.sh. Ctrl-C and SIGTERM save before leaving.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from mmengine.runner import find_latest_checkpoint
 
 import rs4d  # noqa: F401 - registers the models and completes mmcv, before mmdet needs it
 from rs4d.apis.cli import (
+    accumulate_gradients,
     add_common_arguments,
     quote_command,
     read_config,
@@ -22,6 +24,10 @@ from rs4d.apis.cli import (
 )
 from rs4d.apis.errors import SetupError
 from rs4d.apis.preflight import check_training, check_work_dir, choose_resume
+from rs4d.engine import TrainingStopped, use_resumable_parts
+from rs4d.engine.distributed import leave
+
+PRECISIONS = ('bf16', 'fp16')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,7 +36,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='the config file')
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision (GPU)')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=['auto', *PRECISIONS],
+        help='train in mixed precision: in bf16 (also on CPUs) or fp16, by default in the first '
+        'of these that the GPU has',
+    )
+    parser.add_argument(
+        '--accumulate',
+        type=int,
+        metavar='N',
+        help='update the parameters once for N batches, as if they were one',
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the encoder with torch.compile'
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
@@ -49,7 +71,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='allow a new training to overwrite the checkpoints in the work dir',
     )
     add_common_arguments(parser)
-    return parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    for i in reversed(range(len(words))):
+        # Its value may be left out, also before the config.
+        if words[i] == '--amp' and words[i + 1 : i + 2] not in [[value] for value in PRECISIONS]:
+            words[i] = '--amp=auto'
+    return parser.parse_args(words)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -57,15 +84,27 @@ def train(args: argparse.Namespace) -> None:
     cfg = read_config(args)
     args.work_dir = cfg.work_dir
     if args.amp:
-        use_mixed_precision(cfg)
+        use_mixed_precision(cfg, args.amp)
+    if args.accumulate is not None:
+        accumulate_gradients(cfg, args.accumulate)
+    if args.compile:
+        # A config may say how.
+        cfg.compile = cfg.get('compile') or True
     if args.auto_scale_lr:
         scale_learning_rate(cfg)
     choose_resume(cfg, args.resume)
     check_work_dir(cfg, args.overwrite)
+    use_resumable_parts(cfg)
     cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
     check_training(runner)
-    runner.train()
+    try:
+        runner.train()
+    except TrainingStopped:
+        # All ranks are here.
+        leave()
+        raise
+    leave()
 
 
 def scale_learning_rate(cfg: Config) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +13,13 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 
+from rs4d.engine.distributed import missing_variables
+
 from .errors import SetupError, explain
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class OptionsAction(DictAction):
@@ -80,13 +84,9 @@ def read_config(args: argparse.Namespace) -> Config:
 
     Raises:
         SetupError: The config, or one that it is based on, is missing or does not read, an option
-            does not fit it, or a launcher is asked for without a GPU.
+            does not fit it, or the launcher that is named did not start this process.
     """
-    if args.launcher != 'none' and not torch.cuda.is_available():
-        raise SetupError(
-            f'--launcher {args.launcher} starts one process for each GPU, and PyTorch finds no GPU '
-            'here. Leave the launcher out: on a CPU one process uses all cores by threads.'
-        )
+    _check_launcher(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -95,6 +95,23 @@ def read_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     return cfg
+
+
+def _check_launcher(launcher: str) -> None:
+    missing = missing_variables(launcher)
+    if missing:
+        raise SetupError(
+            f'--launcher {launcher} is for processes that a launcher has started, which sets '
+            f'{", ".join(missing)} in the environment. Start several with tools/dist_train.sh CONFIG '
+            'NUMBER or tools/slurm_train.sh, or leave --launcher out: one process uses all cores of '
+            'a CPU by threads.'
+        )
+    local_rank = int(os.environ.get('LOCAL_RANK', 0))
+    if launcher == 'pytorch' and 0 < torch.cuda.device_count() <= local_rank:
+        raise SetupError(
+            f'--launcher {launcher} gives each process a GPU, and process {local_rank} of this '
+            f'machine finds only {torch.cuda.device_count()}. Start fewer processes.'
+        )
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
@@ -151,28 +168,63 @@ def _similar(file: Path) -> str:
     return f" Give the path of a config, from the working directory '{Path.cwd()}'."
 
 
-def use_mixed_precision(cfg: Config) -> None:
-    """Let the optimizer wrapper train in mixed precision, in bfloat16 where the GPU has it.
+def use_mixed_precision(cfg: Config, precision: str = 'auto') -> None:
+    """Let the optimizer wrapper train in mixed precision.
 
     Args:
-        cfg: Changed in place.
+        cfg: Changed in place; what its optimizer wrapper says otherwise stays.
+        precision: ``'bf16'``, on GPUs that have it and on CPUs; ``'fp16'``, on GPUs, with scaled
+            losses; or ``'auto'`` for the first of these that the GPU can.
 
     Raises:
-        SetupError: There is no GPU, or the config has no optimizer wrapper.
+        SetupError: There is no such GPU, or the config has no optimizer wrapper to change.
     """
-    if not torch.cuda.is_available():
+    gpu = torch.cuda.is_available()
+    # float16 overflows in state space models long before bfloat16 does.
+    bf16 = not gpu or torch.cuda.is_bf16_supported(including_emulation=False)
+    if not gpu and precision != 'bf16':
         raise SetupError(
-            '--amp asks for mixed precision, for which MMEngine needs a GPU, and PyTorch finds '
-            'none here. Leave --amp out to train on the CPU in float32.'
+            f'--amp{"" if precision == "auto" else f" {precision}"} asks for mixed precision on a '
+            'GPU, and PyTorch finds none here. Leave --amp out to train on the CPU in float32, or '
+            'take --amp bf16, which CPUs know, too.'
         )
+    if precision == 'bf16' and not bf16:
+        raise SetupError('--amp bf16: this GPU has no bfloat16. Take --amp fp16.')
     wrapper: ConfigDict | None = cfg.get('optim_wrapper')
     if wrapper is None:
         raise SetupError("--amp: the config has no 'optim_wrapper', so there is nothing to train.")
-    wrapper.type = 'AmpOptimWrapper'
-    wrapper.setdefault('loss_scale', 'dynamic')
-    # float16 overflows in state space models long before bfloat16 does.
-    if torch.cuda.is_bf16_supported():
-        wrapper.setdefault('dtype', 'bfloat16')
+    kind = wrapper.get('type', 'OptimWrapper')
+    if str(kind).split('.')[-1].removeprefix('Skipping') not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise SetupError(
+            f'--amp does not know what mixed precision is for optim_wrapper.type={kind!r}. Set it up '
+            'in the config and leave --amp out.'
+        )
+    if precision == 'fp16' or not bf16:
+        wrapper.pop('autocast', None)
+        wrapper.update(type='SkippingAmpOptimWrapper', dtype='float16')
+        wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        # bfloat16 has the exponents of float32: nothing to scale.
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(key, None)
+        wrapper.update(type='SkippingOptimWrapper', autocast='bfloat16')
+
+
+def accumulate_gradients(cfg: Config, steps: int) -> None:
+    """Let the optimizer wrapper update the parameters from several batches at once.
+
+    Args:
+        cfg: Changed in place.
+        steps: Batches for an update.
+
+    Raises:
+        SetupError: The number is below 1, or the config has no optimizer wrapper.
+    """
+    wrapper: ConfigDict | None = cfg.get('optim_wrapper')
+    if wrapper is None or steps < 1:
+        problem = f'{steps} is below 1' if steps < 1 else "the config has no 'optim_wrapper'"
+        raise SetupError(f'--accumulate: {problem}. Give the number of batches for an update.')
+    wrapper.accumulative_counts = steps
 
 
 def keep_earlier(file: str | os.PathLike) -> Path | None:
@@ -208,14 +260,16 @@ def run_tool(
 
     Returns:
         The exit code: 0; 2 after an error that the user can put right, printed as one paragraph on
-        the standard error stream; 130 after Ctrl-C. A bug is raised, with its traceback.
+        the standard error stream; 130 after Ctrl-C and 143 after SIGTERM. A bug is raised, with its
+        traceback.
     """
     try:
         work()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         say = 'Nothing was written.' if interrupted is None else interrupted()
         _tell(f'{name}: interrupted. {say}')
-        return EXIT_INTERRUPTED
+        terminated = getattr(stop, 'signum', None) == signal.SIGTERM
+        return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     except Exception as error:
         paragraph = explain(error)
         if paragraph is None:

@@ -1,19 +1,16 @@
 """Checks before training and testing, so that no time is spent on what cannot end well."""
 
-import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
+from rs4d.engine.random_state import kept_random_state
 from rs4d.errors import UserError
 from rs4d.models.backbones import RSMamba, SAMViT
 
@@ -90,7 +87,10 @@ def check_training(runner: Runner) -> None:
         UserError: A file of the data is missing or not what the data set expects.
     """
     cfg, model = runner.cfg, _unwrapped(runner.model)
-    with _kept_random_state():
+    if not isinstance(model, nn.Module):
+        # A strategy builds it when the training starts, in pieces if it is large.
+        return
+    with kept_random_state():
         check_pretrained(model)
         if cfg.get('load_from'):
             resume = bool(cfg.get('resume'))
@@ -118,7 +118,7 @@ def check_testing(runner: Runner) -> None:
         UserError: A file of the data is missing or not what the data set expects.
     """
     model = _unwrapped(runner.model)
-    with _kept_random_state():
+    with kept_random_state():
         check_checkpoint(model, runner.cfg.load_from, 'the command line', complete=True)
         _check_data(runner, model, 'test')
 
@@ -192,13 +192,3 @@ def _check_sides(model: Any, loader: Any, split: str, index: int, patches: dict[
 
 def _unwrapped(model: Any) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
-
-
-@contextmanager
-def _kept_random_state() -> Iterator[None]:
-    """Leave the random numbers of the run as if nothing had been looked at."""
-    python, array = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
-    random.setstate(python)
-    np.random.set_state(array)

@@ -1,23 +1,115 @@
-"""MMEngine's runner, writing checkpoints in one step."""
+"""MMEngine's runner, as it has to be for long runs: resumable, on CPUs and GPUs, sure of its files."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dist import is_main_process
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
+
+from rs4d.checkpoints import logged_load
+from rs4d.engine.distributed import init_on_cpu
+from rs4d.engine.loops import ResumableTrainLoop
 
 from .errors import CheckpointWriteError
+
+_PART = '.part'
 
 
 @RUNNERS.register_module()
 class AtomicRunner(Runner):
-    """A runner whose checkpoints are whole or absent.
+    """A runner whose checkpoints are whole or absent, and which several CPUs can share.
 
     A checkpoint is written beside its final name and renamed when it is complete, so that a full
-    disk or a killed process leaves the earlier one as it was. Takes what
-    :class:`mmengine.runner.Runner` takes.
+    disk or a killed process leaves the earlier one as it was. With `rs4d.engine.ResumableTrainLoop`
+    it holds all that the training's course depends on. A launcher's processes are joined by Gloo
+    where there is no GPU. ``compile`` compiles the model's encoders rather than the training step,
+    which PyTorch would cut into pieces. Takes what :class:`mmengine.runner.Runner` takes.
     """
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Set up processes, on CPUs as well.
+
+        Args:
+            env_cfg: As MMEngine's.
+        """
+        if self.distributed and not torch.cuda.is_available():
+            init_on_cpu(self.launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes.
+
+        Args:
+            model_wrapper_cfg: As MMEngine's.
+            model: The model.
+
+        Returns:
+            The model, wrapped if there are several processes.
+        """
+        if self.distributed and not torch.cuda.is_available():
+            plain = dict(
+                type='MMDistributedDataParallel',
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+            )
+            # A process without a GPU has no device's number.
+            model_wrapper_cfg = dict(model_wrapper_cfg or plain, device_ids=None)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def train(self) -> nn.Module:
+        """Train.
+
+        Returns:
+            The model.
+        """
+        if is_main_process():
+            # What a killed run had not finished writing.
+            for part in Path(self.work_dir).glob(f'*.pth{_PART}'):
+                part.unlink()
+        return super().train()
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = 'cpu',
+    ) -> None:
+        """Go on from a checkpoint, within its epoch if it was written there.
+
+        Args:
+            filename: The checkpoint.
+            resume_optimizer: Whether the optimizer goes on as well.
+            resume_param_scheduler: Whether the schedules go on as well.
+            map_location: Where tensors are loaded to before the model and the optimizer take them.
+        """
+        self._training_state: dict[str, Any] | None = None
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        if self._training_state is not None and isinstance(self.train_loop, ResumableTrainLoop):
+            self.train_loop.load_state_dict(self._training_state)
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a checkpoint into the model, and log what of it was loaded.
+
+        Args:
+            filename: The checkpoint.
+            *args: As MMEngine's.
+            **kwargs: Likewise.
+
+        Returns:
+            The checkpoint.
+        """
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        with logged_load(model, filename):
+            checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        self._training_state = checkpoint.get('meta', {}).get('training_state')
+        return checkpoint
 
     def save_checkpoint(
         self,
@@ -30,7 +122,7 @@ class AtomicRunner(Runner):
         by_epoch: bool = True,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
-        """Write a checkpoint.
+        """Write a checkpoint. All ranks have to call it; the first one writes.
 
         Args:
             out_dir: The folder.
@@ -45,16 +137,19 @@ class AtomicRunner(Runner):
         Raises:
             CheckpointWriteError: The file cannot be written, for example because the disk is full.
         """
+        if save_optimizer and isinstance(self.train_loop, ResumableTrainLoop):
+            meta = dict(meta or {}, training_state=self.train_loop.state_dict())
         rest = (save_optimizer, save_param_scheduler, meta, by_epoch)
         if '://' in out_dir or file_client_args or backend_args:
             # Object stores write a file in one step as it is.
             super().save_checkpoint(out_dir, filename, file_client_args, *rest, backend_args)
             return
         target = Path(out_dir) / filename
-        part = target.with_name(f'{filename}.part')
+        part = target.with_name(f'{filename}{_PART}')
         try:
             super().save_checkpoint(out_dir, part.name, None, *rest, None)
             if is_main_process():
+                _flush(part)
                 part.replace(target)
         except OSError as error:
             raise CheckpointWriteError(
@@ -65,3 +160,25 @@ class AtomicRunner(Runner):
         finally:
             if is_main_process():
                 part.unlink(missing_ok=True)
+
+    def _maybe_compile(self, target: str) -> None:
+        options = self.cfg.get('compile')
+        if target != 'train_step' or not options:
+            return
+        model = getattr(self.model, 'module', self.model)
+        encoders = [(name, getattr(model, name, None)) for name in ('student', 'backbone', 'neck')]
+        names = []
+        for name, encoder in encoders:
+            if isinstance(encoder, nn.Module):
+                encoder.compile(**({} if options is True else dict(options)))
+                names.append(name)
+        self.logger.info(f'Compiling {", ".join(names)}; the first steps take their time.')
+
+
+def _flush(path: Path) -> None:
+    """Have the disk write a file before its name says that it is there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,29 @@
-"""What runs around the models: hooks."""
+"""What runs around the models: loops, hooks, optimizer wrappers, and how data is drawn."""
 
-from .hooks import LatestCheckpointHook
+from .defaults import use_resumable_parts
+from .errors import NonFiniteLossError
+from .hooks import LatestCheckpointHook, NonFiniteLossHook, ResumableCheckpointHook
+from .loops import ResumableTrainLoop
+from .optim import SkipNonFinite, SkippingAmpOptimWrapper, SkippingOptimWrapper
+from .seeded_data import ResumedBatchSampler, SeededDataset, SeededSampler
+from .stop_requests import StopRequests, TrainingStopped
+from .strategies import ShardedStrategy, is_encoder
 
-__all__ = ['LatestCheckpointHook']
+__all__ = [
+    'LatestCheckpointHook',
+    'NonFiniteLossError',
+    'NonFiniteLossHook',
+    'ResumableCheckpointHook',
+    'ResumableTrainLoop',
+    'ResumedBatchSampler',
+    'SeededDataset',
+    'SeededSampler',
+    'ShardedStrategy',
+    'SkipNonFinite',
+    'SkippingAmpOptimWrapper',
+    'SkippingOptimWrapper',
+    'StopRequests',
+    'TrainingStopped',
+    'is_encoder',
+    'use_resumable_parts',
+]

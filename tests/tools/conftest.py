@@ -88,6 +88,12 @@ def call(
 
 
 @pytest.fixture(scope='session')
+def tool() -> Callable[[str], ModuleType]:
+    """Return a function that imports one of the tools by its path below ``tools``."""
+    return load_tool
+
+
+@pytest.fixture(scope='session')
 def config() -> str:
     """The path of a config that trains in seconds."""
     return CONFIG

@@ -24,7 +24,7 @@ class LatestCheckpointHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Follow a checkpoint written by epoch."""
-        self._follow(runner)
+        self.follow(runner)
 
     def after_train_iter(
         self,
@@ -34,9 +34,14 @@ class LatestCheckpointHook(Hook):
         outputs: object = None,
     ) -> None:
         """Follow a checkpoint written by iteration."""
-        self._follow(runner)
+        self.follow(runner)
 
-    def _follow(self, runner: Runner) -> None:
+    def follow(self, runner: Runner) -> None:
+        """Point the link at the newest checkpoint.
+
+        Args:
+            runner: Its message hub knows which one that is.
+        """
         if not is_main_process():
             return
         checkpoint = runner.message_hub.runtime_info.get('last_ckpt')

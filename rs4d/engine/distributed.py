@@ -1,0 +1,64 @@
+"""Several processes on CPUs, which MMEngine's launchers do not start."""
+
+import datetime
+import os
+import subprocess
+
+import torch
+import torch.distributed
+from mmengine.dist import is_distributed
+
+# What each launcher calls rank, number of processes and number on this machine.
+_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+_DEFAULT_PORT = '29500'
+
+
+def missing_variables(launcher: str) -> list[str]:
+    """Find out whether a process was started by its launcher.
+
+    Args:
+        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Returns:
+        The environment variables that the launcher sets and that are not there.
+    """
+    return [name for name in _VARIABLES.get(launcher, ()) if name not in os.environ]
+
+
+def init_on_cpu(launcher: str, timeout: float | None = None) -> None:
+    """Join the other processes by Gloo, where PyTorch finds no GPU.
+
+    MMEngine's own initialisation gives every process a GPU. Does nothing if the processes are
+    joined already.
+
+    Args:
+        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        timeout: Seconds after which a process that waits for the others gives up.
+    """
+    if is_distributed():
+        return
+    for name, variable in zip(
+        ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), _VARIABLES[launcher], strict=True
+    ):
+        os.environ[name] = os.environ[variable]
+    if 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = _first_host() if launcher == 'slurm' else '127.0.0.1'
+    os.environ.setdefault('MASTER_PORT', _DEFAULT_PORT)
+    patience = None if timeout is None else datetime.timedelta(seconds=timeout)
+    torch.distributed.init_process_group('gloo', timeout=patience)
+
+
+def leave() -> None:
+    """Leave the other processes in good order, if there are any."""
+    if is_distributed():
+        torch.distributed.destroy_process_group()
+
+
+def _first_host() -> str:
+    command = ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']]
+    hosts = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return hosts[0]

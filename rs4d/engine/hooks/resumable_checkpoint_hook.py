@@ -1,0 +1,146 @@
+"""Checkpoints of which at least one is whole at any moment."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import FlexibleRunner, Runner
+
+from .latest_checkpoint_hook import LatestCheckpointHook
+
+# In the message hub, so that a resumed run knows the files of the one before.
+_KEPT = 'keep_ckpt_ids'
+_PASSING = 'passing_ckpt'
+
+
+@HOOKS.register_module()
+class ResumableCheckpointHook(CheckpointHook):
+    """MMEngine's hook, but an old checkpoint goes only when the new one is there.
+
+    Besides the checkpoints at the ends of epochs there may be passing ones within them, of which
+    only the newest is kept, until the next checkpoint of either sort: ``epoch_2_iter_5000.pth`` has
+    finished 2 epochs and 5000 iterations. One is also written where the training is asked to stop.
+
+    Args:
+        *args: As for :class:`mmengine.hooks.CheckpointHook`.
+        iter_interval: Iterations between passing checkpoints; -1 writes none. Only with
+            ``by_epoch=True``.
+        **kwargs: Likewise: ``interval``, ``by_epoch``, ``max_keep_ckpts``, ``save_best`` and so on.
+    """
+
+    def __init__(self, *args: Any, iter_interval: int = -1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.iter_interval = iter_interval
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Save where it is due, or where the training is about to leave.
+
+        Args:
+            runner: The runner.
+            batch_idx: Number of the batch in its epoch.
+            data_batch: The batch.
+            outputs: What the model returned.
+        """
+        iteration = runner.iter + 1
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        due = self.by_epoch and self.every_n_train_iters(runner, self.iter_interval)
+        stopping = getattr(runner.train_loop, 'stopping', 0)
+        if (due or stopping) and runner.message_hub.get_info('last_ckpt_iter', -1) != iteration:
+            self._save_passing(runner, runner.epoch, iteration)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Add the loop's state, where the runner has not.
+
+        Args:
+            runner: The runner; only MMEngine's ``FlexibleRunner`` calls this on all ranks.
+            checkpoint: What will be written.
+        """
+        if isinstance(runner, FlexibleRunner) and hasattr(runner.train_loop, 'state_dict'):
+            checkpoint['meta']['training_state'] = runner.train_loop.state_dict()
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Give the loop its state back, where the runner does not.
+
+        Args:
+            runner: The runner.
+            checkpoint: What was read.
+        """
+        state = checkpoint.get('meta', {}).get('training_state')
+        resumed = isinstance(runner, FlexibleRunner) and runner._resume
+        if resumed and state is not None and hasattr(runner.train_loop, 'load_state_dict'):
+            runner.train_loop.load_state_dict(state)
+
+    def save_between_epochs(self, runner: Runner) -> None:
+        """Save after an epoch and its validation, unless that has been done.
+
+        Args:
+            runner: The runner.
+        """
+        if runner.message_hub.get_info('last_ckpt_iter', -1) != runner.iter:
+            self._save_passing(runner, runner.epoch, runner.iter)
+
+    def _save_passing(self, runner: Runner, epoch: int, iteration: int) -> None:
+        runner.logger.info(f'Saving checkpoint within epoch {epoch + 1}, at iteration {iteration}')
+        name = f'epoch_{epoch}_iter_{iteration}.pth'
+        self._write(runner, name, dict(epoch=epoch, iter=iteration), passing=True)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        kept = [i for i in runner.message_hub.get_info(_KEPT, []) if i != step]
+        if self.max_keep_ckpts > 0:
+            # With those that will go: a run that ends before they do leaves them to the next.
+            runner.message_hub.update_info(_KEPT, [*kept, step])
+        self._write(runner, self.filename_tmpl.format(step), meta, passing=False)
+        if self.max_keep_ckpts > 0:
+            kept = [*kept, step]
+            for old in kept[: -self.max_keep_ckpts]:
+                self._remove(self.filename_tmpl.format(old))
+            runner.message_hub.update_info(_KEPT, kept[-self.max_keep_ckpts :])
+
+    def _write(self, runner: Runner, name: str, meta: dict[str, Any], passing: bool) -> None:
+        hub = runner.message_hub
+        earlier = hub.get_info(_PASSING, '')
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        # All of this goes into the checkpoint.
+        hub.update_info('last_ckpt', self.last_ckpt)
+        hub.update_info('last_ckpt_iter', meta['iter'])
+        hub.update_info(_PASSING, name if passing else '')
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch and not passing,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            note = Path(runner.work_dir) / 'last_checkpoint'
+            fresh = note.with_name(f'{note.name}.new')
+            fresh.write_text(os.fspath(self.last_ckpt))
+            fresh.replace(note)
+        for hook in runner.hooks:
+            if isinstance(hook, LatestCheckpointHook):
+                hook.follow(runner)
+        if earlier and earlier != name:
+            self._remove(earlier)
+
+    def _remove(self, name: str) -> None:
+        if not is_main_process():
+            return
+        path = self.file_backend.join_path(self.out_dir, name)
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):
+            # Sharded checkpoints are folders.
+            self.file_backend.rmtree(path)
