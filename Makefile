@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install test demo lint asan clean
+.PHONY: help install test test-configs demo lint asan clean
 
 help:
 	@echo "make install   create $(VENV) and install rs4d with its test tools"
 	@echo "make test      lint and test (installs first if need be)"
+	@echo "make test-configs  one iteration and one prediction of every config, minutes"
 	@echo "make demo      distil, fine-tune and score a small model on generated scenes"
 	@echo "make lint      ruff and mypy"
 	@echo "make asan      the scan's C++ kernels under sanitizers"
@@ -29,6 +30,10 @@ $(STAMP): pyproject.toml setup.py $(wildcard rs4d/ops/csrc/*)
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest
+
+# Every config of configs/, reduced, on generated data.
+test-configs: $(STAMP)
+	$(BIN)/python -m pytest tests/configs -m slow_configs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,9 +1,9 @@
-"""MMDetection's NMS and RoIAlign without mmcv's compiled ops.
+"""The ops of MMDetection's heads without mmcv's compiled extension.
 
 Installing mmcv from PyPI gives its Python part only. MMDetection imports ``mmcv.ops``, and that
 imports the compiled module ``mmcv._ext``. Where it is missing, `ensure_mmcv_ops` puts a module in
-its place that computes the ops that RS4D's models need with torchvision, and answers every other op
-with an error that says what to install.
+its place that computes the ops that RS4D's models need with torchvision and PyTorch, and answers
+every other op with an error that says what to install.
 """
 
 import importlib
@@ -18,6 +18,8 @@ import torch
 import torchvision
 from mmengine.logging import print_log
 from torch import Tensor
+
+from . import torch_ops
 
 EXTENSION = 'mmcv._ext'
 
@@ -163,6 +165,10 @@ class TorchvisionOps(ModuleType):
         self.nms = nms
         self.roi_align_forward = roi_align_forward
         self.roi_align_backward = roi_align_backward
+        self.sigmoid_focal_loss_forward = torch_ops.sigmoid_focal_loss_forward
+        self.sigmoid_focal_loss_backward = torch_ops.sigmoid_focal_loss_backward
+        self.ms_deform_attn_forward = torch_ops.ms_deform_attn_forward
+        self.ms_deform_attn_backward = torch_ops.ms_deform_attn_backward
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
         if name.startswith('__'):

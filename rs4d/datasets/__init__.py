@@ -12,13 +12,19 @@ from .nwpu import NWPUInsSegDataset
 from .sa1b import SA1BDataset
 from .ssdd import SSDDInsSegDataset
 from .teacher_cache import TeacherCacheError
-from .transforms import LoadTeacherEmbedding, PackDistillInputs, PadKeepingShape
+from .transforms import (
+    LoadReducedImage,
+    LoadTeacherEmbedding,
+    PackDistillInputs,
+    PadKeepingShape,
+)
 from .whu import WHUInsSegDataset
 
 __all__ = [
     'AnnotationError',
     'DatasetNotFoundError',
     'ImageDecodeError',
+    'LoadReducedImage',
     'LoadTeacherEmbedding',
     'NWPUInsSegDataset',
     'OutputExistsError',

@@ -1,3 +1,5 @@
+import tarfile
+
 import cv2
 import numpy as np
 import pytest
@@ -92,7 +94,7 @@ def test_missing_and_empty_roots(tmp_path):
     with pytest.raises(DatasetNotFoundError, match=r'nowhere.*RS4D_DATA_ROOT'):
         SA1BDataset(data_root=str(tmp_path / 'nowhere'))
     (tmp_path / 'sa_000000.tar').touch()
-    with pytest.raises(DatasetNotFoundError, match='Extract'):
+    with pytest.raises(DatasetNotFoundError, match=r'nor has a tar'):
         SA1BDataset(data_root=str(tmp_path))
 
 
@@ -102,16 +104,123 @@ def test_single_image_leaves_nothing_to_train_on(tmp_path):
         SA1BDataset(data_root=str(tmp_path), split='train')
 
 
-def test_broken_image_is_named(shards):
+def test_one_broken_image_is_replaced_and_named(shards, capfd):
     (shards / 'sa_000000/sa_0.jpg').write_bytes(b'nothing')
+    dataset = SA1BDataset(data_root=str(shards), num_header_checks=0, pipeline=PIPELINE)
+    keys = [sample['data_samples'].img_path for sample in dataset]
+    assert len(keys) == 40
+    assert keys[0] == keys[1]  # the next one in its place
+    assert capfd.readouterr().out.count('sa_0.jpg') <= 1
     with pytest.raises(ImageDecodeError, match=r'sa_0\.jpg'):
+        dataset.prepare_data(0)
+
+
+def test_several_broken_images_of_few_are_an_error(shards):
+    for name in ('sa_000000/sa_0.jpg', 'sa_000000/sa_3.jpg'):
+        (shards / name).write_bytes(b'nothing')
+    with pytest.raises(ImageDecodeError, match=r'2 of the 40.*sa_0\.jpg.*sa_3\.jpg'):
         SA1BDataset(data_root=str(shards), num_header_checks=40)
     dataset = SA1BDataset(data_root=str(shards), num_header_checks=0, pipeline=PIPELINE)
-    with pytest.raises(ImageDecodeError, match=r'sa_0\.jpg'):
+    with pytest.raises(ImageDecodeError, match='1%'):
         list(dataset)
 
 
-@pytest.mark.parametrize('kwargs', [dict(split='test'), dict(fraction=0), dict(num_val=0)])
+@pytest.fixture
+def tars(shards, tmp_path_factory):
+    """The same shards as archives, named as Meta does."""
+    folder = tmp_path_factory.mktemp('tars')
+    for shard in sorted(shards.iterdir()):
+        with tarfile.open(folder / f'{shard.name}.tar', 'w') as archive:
+            for file in sorted(shard.iterdir()):
+                archive.add(file, f'./{file.name}')
+    return folder
+
+
+def entries(*roots, **kwargs):
+    dataset = SA1BDataset(data_root=[str(root) for root in roots], **kwargs)
+    return [dataset.get_data_info(i) for i in range(len(dataset))]
+
+
+@pytest.mark.parametrize('split', ['train', 'val', 'all'])
+def test_tars_give_the_images_that_their_extracted_files_give(shards, tars, split):
+    pipeline = [dict(type='LoadReducedImage'), dict(type='PackDetInputs')]
+    samples = []
+    for root in (shards, tars):
+        dataset = SA1BDataset(
+            data_root=str(root), split=split, num_val=4, seed=1, fraction=0.5, pipeline=pipeline
+        )
+        keys = [dataset.get_data_info(i)['img_key'] for i in range(len(dataset))]
+        samples.append((keys, torch.stack([dataset[i]['inputs'] for i in range(len(dataset))])))
+    assert samples[0][0] == samples[1][0]
+    assert torch.equal(samples[0][1], samples[1][1])
+
+
+def test_mixed_forms_count_once(shards, tars, tmp_path_factory):
+    expected = [entry['img_key'] for entry in entries(shards)]
+    assert [entry['img_key'] for entry in entries(tars, shards)] == expected
+    assert [entry['img_key'] for entry in entries(shards, tars)] == expected
+    mixed = tmp_path_factory.mktemp('mixed')
+    for name in ('sa_000000', 'sa_000001'):
+        (mixed / name).symlink_to(shards / name, target_is_directory=True)
+    for name in ('sa_000001.tar', 'sa_000002.tar'):
+        (mixed / name).symlink_to(tars / name)
+    found = entries(mixed)
+    assert [entry['img_key'] for entry in found] == expected
+    assert {entry['img_key'][:9] for entry in found if 'shard' in entry} == {'sa_000002'}
+
+
+def test_a_list_of_shards(tars, tmp_path):
+    wanted = entries(tars, shards=['sa_000002', 'sa_000000'])
+    assert {entry['img_key'].split('/')[0] for entry in wanted} == {'sa_000000', 'sa_000002'}
+    (tmp_path / 'wanted.txt').write_text('sa_000000.tar\nsa_000002.tar\n')
+    assert entries(tars, shards=str(tmp_path / 'wanted.txt')) == wanted
+    with pytest.raises(DatasetNotFoundError, match='sa_000009'):
+        entries(tars, shards=['sa_000009'])
+
+
+def test_counts_are_nested_and_depend_on_the_seed(tars):
+    few, more = ({e['img_key'] for e in entries(tars, count=n)} for n in (5, 9))
+    assert (len(few), len(more)) == (5, 9)
+    assert few < more
+    assert few != {e['img_key'] for e in entries(tars, count=5, seed=1)}
+    assert len(entries(tars, count=1000)) == 40
+
+
+def test_cut_off_tar_is_used_as_far_as_it_goes(tars):
+    shard = tars / 'sa_000000.tar'
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 3])
+    found = entries(tars)
+    assert 26 < len(found) < 40
+    assert all(entry['shard']['size'] > 0 for entry in found)
+
+
+def test_plain_loading_of_tars_is_explained(tars):
+    dataset = SA1BDataset(data_root=str(tars), pipeline=PIPELINE)
+    with pytest.raises(DatasetNotFoundError, match='LoadReducedImage'):
+        dataset[0]
+
+
+def test_workers_read_tars(tars):
+    loader = Runner.build_dataloader(
+        dict(
+            batch_size=8,
+            num_workers=2,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=dict(
+                type='SA1BDataset',
+                data_root=str(tars),
+                pipeline=[dict(type='LoadReducedImage'), dict(type='PackDetInputs')],
+            ),
+        )
+    )
+    values = [int(x[0, 0, 0]) for batch in loader for x in batch['inputs']]
+    assert len(values) == 40
+    assert len(set(values)) > 30
+
+
+@pytest.mark.parametrize(
+    'kwargs', [dict(split='test'), dict(fraction=0), dict(num_val=0), dict(count=0)]
+)
 def test_arguments_out_of_range(shards, kwargs):
     with pytest.raises(ValueError, match=next(iter(kwargs))):
         SA1BDataset(data_root=str(shards), **kwargs)

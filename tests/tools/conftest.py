@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from mmdet.visualization import DetLocalVisualizer
 from mmengine.logging import MMLogger
 
 from rs4d.datasets.scenes import ensure_scenes
@@ -69,6 +70,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _own_visualizer() -> None:
+    """MMEngine keeps one visualizer for a process, with the folder of the run that made it."""
+    DetLocalVisualizer._instance_dict.clear()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-# SA-1B without labels: a folder of extracted shards, of which a few images are held out.
+# SA-1B without labels: a folder of shards, extracted or not, of which a few images are held out.
 # val_evaluator comes with the distiller. For other images, set data_root (one folder or a list).
 dataset_type = 'SA1BDataset'
 data_root = '{{$RS4D_DATA_ROOT:data}}/SA1B/'
@@ -10,7 +10,7 @@ pad_val = dict(img=(104, 116, 124), masks=0)
 
 # The longer side becomes image_size and the rest is padded, as SAM was trained.
 distill_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadReducedImage', scale=(image_size, image_size)),
     dict(type='Resize', scale=(image_size, image_size), keep_ratio=True),
     dict(type='PadKeepingShape', size=(image_size, image_size), pad_val=pad_val),
     dict(

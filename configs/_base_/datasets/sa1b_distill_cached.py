@@ -11,7 +11,7 @@ distill_pipeline = [
         cache_dir=cache_dir,
         data_root=data_root,
         transforms=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadReducedImage', scale=(image_size, image_size)),
             dict(type='Resize', scale=(image_size, image_size), keep_ratio=True),
             dict(type='PadKeepingShape', size=(image_size, image_size), pad_val=pad_val),
         ],

@@ -1,0 +1,77 @@
+"""Generated images and annotations where the data sets of a config expect theirs."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+
+from rs4d.datasets.converters.coco_json import encode_rle, write_json
+from rs4d.datasets.scenes import generate_scene
+
+
+def leaf_datasets(cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The data sets of a loader, those of a wrapper or concatenation one by one."""
+    inner = cfg.get('datasets') or ([cfg['dataset']] if 'dataset' in cfg else [])
+    return [leaf for part in inner for leaf in leaf_datasets(part)] if inner else [cfg]
+
+
+def datasets_of(cfg: Config) -> Iterator[Mapping[str, Any]]:
+    for split in ('train', 'val', 'test'):
+        yield from leaf_datasets(cfg[f'{split}_dataloader'].dataset)
+
+
+def write_data(cfg: Config, size: int = 128, count: int = 2) -> None:
+    """Write ``count`` scenes for every data set of a config that is not there yet.
+
+    Paths are relative to the working directory, which a test has to choose.
+    """
+    for dataset in datasets_of(cfg):
+        roots = dataset['data_root']
+        for root in [roots] if isinstance(roots, str) else roots:
+            if Path(root).is_absolute():
+                raise ValueError(f"{root} is absolute: it could be somebody's real data.")
+            if 'ann_file' in dataset:
+                _write_coco(Path(root), dataset, size, count)
+            else:
+                _write_images(Path(root), size, max(count, 3))  # one of them is held out
+
+
+def _write_images(folder: Path, size: int, count: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        cv2.imwrite(str(folder / f'{i}.png'), generate_scene(0, i, size=size).image[..., ::-1])
+
+
+def _write_coco(root: Path, dataset: Mapping[str, Any], size: int, count: int) -> None:
+    target = root / dataset['ann_file']
+    if target.exists():
+        return
+    folder = root / dataset['data_prefix']['img']
+    folder.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    classes = DATASETS.get(dataset['type']).METAINFO['classes']
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for image_id in range(1, count + 1):
+        scene = generate_scene(0, image_id, size=size)
+        name = f'{target.stem}_{image_id}.png'
+        cv2.imwrite(str(folder / name), scene.image[..., ::-1])
+        images.append(dict(id=image_id, file_name=name, height=size, width=size))
+        for mask in scene.masks:
+            x, y, width, height = cv2.boundingRect(mask.astype('uint8'))
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image_id,
+                    category_id=len(annotations) % len(classes) + 1,
+                    bbox=[x, y, width, height],
+                    area=int(mask.sum()),
+                    iscrowd=0,
+                    segmentation=encode_rle(mask),
+                )
+            )
+    categories = [dict(id=i, name=name) for i, name in enumerate(classes, 1)]
+    write_json(target, dict(images=images, annotations=annotations, categories=categories))

@@ -1,0 +1,105 @@
+"""Indices of tar shards and reading by offset, on whole and on damaged archives."""
+
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from rs4d.datasets.tar_shards import ShardReader, index_shard
+
+FILES = {f'sa_{i}.jpg': os.urandom(700 + i) for i in range(5)}
+
+
+@pytest.fixture
+def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    path = tmp_path / 'data' / 'sa_000000.tar'
+    path.parent.mkdir()
+    with tarfile.open(path, 'w') as archive:
+        for name, data in FILES.items():
+            member = tarfile.TarInfo(f'./{name}')
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def read_all(shard: Path) -> dict[str, bytes]:
+    reader = ShardReader()
+    return {m.name: reader.read(str(shard), m.offset, m.size) for m in index_shard(shard).members}
+
+
+def test_members_read_as_tarfile_reads_them(shard: Path) -> None:
+    assert read_all(shard) == FILES
+    assert index_shard(shard).damage == []
+
+
+def test_index_is_kept_until_the_shard_changes(
+    shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = index_shard(shard)
+    index = shard.with_name('sa_000000.tar.index.json')
+    assert index.is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile, 'open', lambda *_, **__: pytest.fail('read again'))
+        assert index_shard(shard) == first
+    with tarfile.open(shard, 'a') as archive:
+        archive.addfile(tarfile.TarInfo('new.jpg'))
+    assert len(index_shard(shard).members) == len(first.members) + 1
+    index.write_text(index.read_text()[:-20])  # half an index
+    assert len(index_shard(shard).members) == len(first.members) + 1
+
+
+def test_read_only_folder_keeps_its_index_elsewhere(
+    shard: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from rs4d.datasets import tar_shards
+
+    write = tar_shards._write_whole
+
+    def refuse(place: Path, text: str) -> None:
+        if place.parent == shard.parent:
+            raise PermissionError(place)
+        write(place, text)
+
+    monkeypatch.setattr(tar_shards, '_write_whole', refuse)
+    first = index_shard(shard)
+    assert not shard.with_name('sa_000000.tar.index.json').exists()
+    assert len(list((tmp_path / 'cache').rglob('*.json'))) == 1
+    monkeypatch.setattr(tarfile, 'open', lambda *_, **__: pytest.fail('read again'))
+    assert index_shard(shard) == first
+
+
+@pytest.mark.parametrize('keep', [0, 100, 600, 1536 + 100, 2 * 1536, 2 * 1536 + 100, 4 * 1536])
+def test_what_is_whole_of_a_cut_off_shard_is_listed(shard: Path, keep: int) -> None:
+    shard.write_bytes(shard.read_bytes()[:keep])
+    index = index_shard(shard)
+    assert index.damage
+    assert len(index.members) == keep // 1536
+    assert read_all(shard) == dict(list(FILES.items())[: keep // 1536])
+
+
+def test_a_broken_header_does_not_pass_for_the_end(shard: Path) -> None:
+    data = bytearray(shard.read_bytes())
+    data[1536 + 20 : 1536 + 60] = b'z' * 40
+    shard.write_bytes(data)
+    index = index_shard(shard)
+    assert [m.name for m in index.members] == ['sa_0.jpg']
+    assert 'sa_0.jpg' in index.damage[0]
+
+
+def test_few_archives_stay_open_and_none_travels(shard: Path) -> None:
+    reader = ShardReader(max_open=2)
+    member = index_shard(shard).members[0]
+    for i in range(4):
+        link = shard.with_name(f'link{i}.tar')
+        link.symlink_to(shard)
+        assert reader.read(str(link), member.offset, member.size) == FILES['sa_0.jpg']
+    assert len(reader._files) == 2
+    copy = pickle.loads(pickle.dumps(reader))
+    assert len(copy._files) == 0
+    assert copy.read(str(shard), member.offset, member.size) == FILES['sa_0.jpg']
+    reader.close()
+    assert len(reader._files) == 0
