@@ -1,0 +1,178 @@
+"""Curves of training runs, read from the scalars that MMEngine writes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rs4d.errors import UserError
+
+
+class TrainingLogError(UserError, ValueError):
+    """A run's log is missing, or has not what was asked for."""
+
+
+@dataclass
+class TrainingRun:
+    """What a run logged.
+
+    Attributes:
+        label: Its name in the legend.
+        training: For each key the steps (iterations) and the values.
+        validation: Likewise; MMEngine logs validations at the step of their epoch.
+    """
+
+    label: str
+    training: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+    validation: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> list[str]:
+        """All that can be drawn, sorted."""
+        return sorted({*self.training, *self.validation})
+
+
+def read_run(path: str | Path, label: str | None = None) -> TrainingRun:
+    """Read a run.
+
+    Args:
+        path: A work dir, whose logs are joined, later ones over earlier ones where a resumed run
+            repeats a step; or one ``scalars.json``.
+        label: Its name; by default the folder's.
+
+    Returns:
+        The run.
+
+    Raises:
+        TrainingLogError: There is no log, or nothing in it.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(path.glob('**/vis_data/scalars.json'))
+    if not files:
+        raise TrainingLogError(
+            f"'{path}' is neither a work dir with a vis_data/scalars.json below it nor such a file. "
+            'Give the --work-dir of a training; its first lines are written after the first '
+            'interval of the log.'
+        )
+    training: dict[str, dict[float, float]] = {}
+    validation: dict[str, dict[float, float]] = {}
+    last_training_step = 0.0
+    for file in files:
+        for entry in _entries(file):
+            step = entry.get('step')
+            if step is None:
+                continue
+            trains = 'loss' in entry or 'lr' in entry
+            if trains:
+                last_training_step = float(step)
+            series = training if trains else validation
+            # A validation's step is its epoch or its iteration; it happens where the training stands.
+            place = float(step) if trains else last_training_step
+            for key, value in entry.items():
+                if isinstance(value, int | float) and key != 'step':
+                    series.setdefault(key, {})[place] = float(value)
+    run = TrainingRun(label or (path.parent.name if path.is_file() else path.resolve().name))
+    run.training, run.validation = _sorted(training), _sorted(validation)
+    if not run.keys:
+        raise TrainingLogError(f"The log of '{path}' is empty: nothing has been trained yet.")
+    return run
+
+
+def draw_curves(
+    runs: Sequence[TrainingRun], keys: Sequence[str], out: str | Path, smooth: float = 0.0
+) -> Path:
+    """Draw runs together, a panel for each key, and write a picture.
+
+    Args:
+        runs: Of `read_run`.
+        keys: What to draw, such as ``'loss'`` or ``'coco/segm_mAP_50'``.
+        out: The picture; its ending chooses the format, ``.png`` or ``.svg``.
+        smooth: Weight of the past in an exponential moving average over training values, from 0 to
+            below 1. Validations are drawn as they are, as points.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        TrainingLogError: A key is in none of the runs, or the ending or ``smooth`` is not one of these.
+    """
+    out = Path(out)
+    if out.suffix not in ('.png', '.svg'):
+        raise TrainingLogError(f"The picture '{out}' has to end in .png or .svg.")
+    if not 0 <= smooth < 1:
+        raise TrainingLogError(f'smooth is {smooth}; it has to be at least 0 and below 1.')
+    for key in keys:
+        if all(key not in run.keys for run in runs):
+            known = ', '.join(sorted({k for run in runs for k in run.keys}))
+            raise TrainingLogError(f"None of the runs has logged '{key}'. They have: {known}.")
+
+    # Matplotlib takes a second to import, and pyplot would look for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5 * len(keys), 4), layout='constrained')
+    FigureCanvasAgg(figure)
+    for position, key in enumerate(keys):
+        axes = figure.add_subplot(1, len(keys), position + 1)
+        for number, run in enumerate(runs):
+            _draw(axes, run, key, f'C{number % 10}', smooth)
+        axes.set_title(key)
+        axes.set_xlabel('iterations')
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize='small')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)
+    return out
+
+
+def smoothed(values: Sequence[float], weight: float) -> list[float]:
+    """Average exponentially, without the bias to the beginning.
+
+    Args:
+        values: Numbers.
+        weight: Of the past, from 0 (nothing changes) to below 1.
+    """
+    result, total, mass = [], 0.0, 0.0
+    for value in values:
+        total, mass = weight * total + (1 - weight) * value, weight * mass + (1 - weight)
+        result.append(total / mass)
+    return result
+
+
+def _draw(axes: Any, run: TrainingRun, key: str, color: str, smooth: float) -> None:
+    if key in run.training:
+        steps, values = run.training[key]
+        if smooth:
+            axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
+        axes.plot(steps, smoothed(values, smooth), color=color, label=run.label)
+    if key in run.validation:
+        steps, values = run.validation[key]
+        label = None if key in run.training else run.label
+        axes.plot(steps, values, 'o-', color=color, label=label, markersize=4, linewidth=1)
+
+
+def _entries(file: Path) -> list[dict[str, Any]]:
+    entries = []
+    lines = file.read_text(encoding='utf-8').splitlines()
+    for number, line in enumerate(lines):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number + 1 == len(lines):
+                break  # a run that was killed, or one that is writing now
+            raise TrainingLogError(
+                f"Line {number + 1} of '{file}' is not JSON ({error}). Remove the line."
+            ) from error
+        if isinstance(entry, dict):
+            entries.append(entry)
+    return entries
+
+
+def _sorted(
+    series: dict[str, dict[float, float]],
+) -> dict[str, tuple[list[float], list[float]]]:
+    return {
+        key: (sorted(points), [points[step] for step in sorted(points)])
+        for key, points in series.items()
+    }
