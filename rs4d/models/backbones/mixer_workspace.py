@@ -1,11 +1,10 @@
 """Memory that the mixers of an encoder share in a forward pass without gradients."""
 
-import mmap
-from contextlib import suppress
-
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from rs4d.ops.memory import empty
 
 
 class MixerWorkspace:
@@ -33,7 +32,7 @@ class MixerWorkspace:
             projection=(2, batch, length, projection_dims),
         )
         sizes = [torch.Size(shape).numel() for shape in shapes.values()]
-        parts = _empty(sum(sizes)).split(sizes)
+        parts = empty(sum(sizes)).split(sizes)
         buffers = {name: part.view(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
         self.xz, self.u = buffers['xz'], buffers['u']
         self.projection = buffers['projection']
@@ -63,13 +62,3 @@ def may_share_memory(module: nn.Module, x: Tensor) -> bool:
         and all(not m._forward_hooks and not m._forward_pre_hooks for m in module.modules())
         and all(p.dtype == torch.float32 for p in module.parameters())
     )
-
-
-def _empty(count: int) -> Tensor:
-    """Return ``count`` floats in huge pages where the system has them: one fault for 512 pages."""
-    memory = mmap.mmap(-1, max(1, 4 * count))
-    if hasattr(mmap, 'MADV_HUGEPAGE'):
-        # A kernel without huge pages refuses; the memory is as good, only slower to get.
-        with suppress(OSError):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(memory, dtype=torch.float32, count=count)
