@@ -7,7 +7,6 @@ from torch import Tensor
 
 from . import cpu_kernels
 from .cpu_kernels import Conv, ConvGrads, adjacent, pointer, rows
-from .memory import empty
 
 
 def _conv(x: Tensor, taps: Tensor, bias: Tensor | None, forward: Tensor, backward: Tensor) -> Conv:
@@ -25,6 +24,10 @@ def _conv(x: Tensor, taps: Tensor, bias: Tensor | None, forward: Tensor, backwar
         forward=rows(forward),
         backward=rows(backward),
     )
+
+
+def _empty(*shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.float32, device='cpu')
 
 
 def conv_silu_into(weight: Tensor, bias: Tensor | None, x: Tensor, out: Sequence[Tensor]) -> None:
@@ -57,7 +60,7 @@ def bidirectional_conv_silu_cpu(
     Returns:
         The two directions, each (B, L, D).
     """
-    out = empty(*x.shape), empty(*x.shape)
+    out = _empty(*x.shape), _empty(*x.shape)
     conv_silu_into(weight, bias, x, out)
     return out
 
@@ -73,8 +76,8 @@ def _backward(
     conv = _conv(x, taps, bias, grad_forward, grad_backward)
     kernels = cpu_kernels.library()
     parts = x.shape[0] * kernels.rs4d_conv_blocks(conv)
-    grad_x = empty(*x.shape)
-    grad_taps, grad_bias = empty(parts, *taps.shape), empty(parts, taps.shape[1])
+    grad_x = _empty(*x.shape)
+    grad_taps, grad_bias = _empty(parts, *taps.shape), _empty(parts, taps.shape[1])
     grads = ConvGrads(rows(grad_x), pointer(grad_taps), pointer(grad_bias))
     cpu_kernels.call(kernels.rs4d_conv_backward, conv, grads)
     return grad_x, grad_taps.sum(0).t().contiguous(), grad_bias.sum(0)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from . import cpu_kernels
 from .cpu_kernels import Direction, DirectionGrads, Scan, ScanGrads, adjacent, pointer, rows
-from .memory import empty
 
 # Those of the operator's tensors that are sequences (B, L, channels); the others are parameters.
 _SEQUENCES = (0, 1, 2, 3, 5, 6, 7, 8, 11)
@@ -97,7 +96,7 @@ def bidirectional_scan_cpu(
         (B, L, D).
     """
     given = (u_forward, u_backward, delta_forward, delta_backward, A, B_forward, C_forward)
-    y = empty(*u_forward.shape)
+    y = torch.empty(u_forward.shape, dtype=torch.float32, device='cpu')
     scan_into(y, *given, B_backward, C_backward, D, delta_bias, z)
     return y
 
@@ -128,6 +127,9 @@ def _backward(
     scan = _scan(tensors)
     kernels = cpu_kernels.library()
     blocks = kernels.rs4d_scan_blocks(scan)
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=torch.float32, device='cpu')
 
     grad_u, grad_delta = ([empty(batch, length, channels) for _ in range(2)] for _ in range(2))
     grad_B, grad_C = ([empty(blocks, batch, length, states) for _ in range(2)] for _ in range(2))

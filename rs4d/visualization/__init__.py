@@ -1,13 +1,24 @@
 """Pictures of what models see and find, and of how they train."""
 
+from .distillation_picture import draw_distillation, error_map
+from .distillation_view import DistillationView, view_distillation
+from .embedding_colours import EmbeddingColours
 from .prediction_grid import draw_instances, draw_prediction_grid
+from .tensorboard_backend import TensorBoardBackend, TensorBoardMissingError
 from .training_curves import TrainingLogError, TrainingRun, draw_curves, read_run
 
 __all__ = [
+    'DistillationView',
+    'EmbeddingColours',
+    'TensorBoardBackend',
+    'TensorBoardMissingError',
     'TrainingLogError',
     'TrainingRun',
     'draw_curves',
+    'draw_distillation',
     'draw_instances',
     'draw_prediction_grid',
+    'error_map',
     'read_run',
+    'view_distillation',
 ]

@@ -32,7 +32,11 @@ optim_wrapper = dict(
         },
     ),
 )
-# Stage 2 reads work_dirs/<config>/latest.pth.
-custom_hooks = [dict(type='LatestCheckpointHook')]
+custom_hooks = [
+    # Stage 2 reads work_dirs/<config>/latest.pth.
+    dict(type='LatestCheckpointHook'),
+    # Input, corrupted input, both embeddings and the error, in vis_data/vis_image.
+    dict(type='EmbeddingVisualizationHook', interval=1000),
+]
 # With --auto-scale-lr the learning rate follows the total batch size.
 auto_scale_lr = dict(enable=False, base_batch_size=4)

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from rs4d.ops.memory import empty
-
 
 class MixerWorkspace:
     """Buffers for one mixer at a time, used by block after block.
@@ -32,7 +30,8 @@ class MixerWorkspace:
             projection=(2, batch, length, projection_dims),
         )
         sizes = [torch.Size(shape).numel() for shape in shapes.values()]
-        parts = empty(sum(sizes)).split(sizes)
+        memory = torch.empty(sum(sizes), dtype=torch.float32, device='cpu')
+        parts = memory.split(sizes)
         buffers = {name: part.view(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
         self.xz, self.u = buffers['xz'], buffers['u']
         self.projection = buffers['projection']

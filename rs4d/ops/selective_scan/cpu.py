@@ -9,7 +9,6 @@ from torch import Tensor
 
 from .. import cpu_kernels
 from ..cpu_kernels import Direction, DirectionGrads, Rows, Scan, ScanGrads, adjacent, pointer, rows
-from ..memory import empty
 
 # Found out once, at import: torch.compile traces the choice of an engine, but not a look at files.
 _UNAVAILABLE = cpu_kernels.unavailable_reason()
@@ -27,6 +26,11 @@ def unsupported_reason(u: Tensor) -> str | None:
     if u.dtype == torch.float64:
         return 'it computes in float32, not in float64'
     return None
+
+
+def _empty(*shape: int) -> Tensor:
+    # Whatever the default type and device.
+    return torch.empty(shape, dtype=torch.float32, device='cpu')
 
 
 def _scan(
@@ -64,7 +68,7 @@ def forward(
     # Kept by name: the structures hold addresses only.
     u, delta, B, C = (adjacent(x) for x in (u, delta, B, C))
     A, D = A.contiguous(), None if D is None else D.contiguous()
-    y = empty(*u.shape)
+    y = _empty(*u.shape)
     if y.numel():
         scan = _scan(u, delta, A, B, C, D, reverse)
         cpu_kernels.call(cpu_kernels.library().rs4d_scan_forward, scan, rows(y))
@@ -109,10 +113,10 @@ def backward(
     scan = _scan(u, delta, A, B, C, D, reverse)
     kernels = cpu_kernels.library()
     blocks = kernels.rs4d_scan_blocks(scan)
-    grad_u, grad_delta = empty(*u.shape), empty(*u.shape)
-    grad_A = empty(batch, channels, states)
-    grad_D = None if D is None else empty(batch, channels)
-    grad_B, grad_C = (empty(blocks, batch, length, states) for _ in range(2))
+    grad_u, grad_delta = _empty(*u.shape), _empty(*u.shape)
+    grad_A = _empty(batch, channels, states)
+    grad_D = None if D is None else _empty(batch, channels)
+    grad_B, grad_C = (_empty(blocks, batch, length, states) for _ in range(2))
     grads = ScanGrads(
         blocks=blocks, y=rows(grad_y), z=Rows(None, 0, 0), A=pointer(grad_A), D=pointer(grad_D)
     )

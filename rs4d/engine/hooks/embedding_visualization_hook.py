@@ -1,0 +1,138 @@
+"""Pictures of a distillation while it runs."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+from rs4d.errors import UserError
+from rs4d.models.distillers import FeatureDistiller
+from rs4d.visualization import draw_distillation, view_distillation
+
+from ..random_state import kept_random_state
+
+
+class VisualizationError(UserError, ValueError):
+    """A picture was asked for that this training cannot give."""
+
+
+@HOOKS.register_module()
+class EmbeddingVisualizationHook(Hook):
+    """Draw what the student is given, and how its embedding compares with the teacher's.
+
+    The picture of `rs4d.visualization.draw_distillation` goes through the runner's visualizer to all
+    of its backends: ``vis_data/vis_image/distillation_<iteration>.png`` in the run's folder, and
+    TensorBoard. It shows the first images of the validation set, always the same, or without a
+    validation set those of the batch. Training goes on as if nothing had been drawn.
+
+    Args:
+        interval: Iterations between pictures. There is also one after the very first step, which
+            shows if images and teacher are as they should be, and one at the end.
+        num_images: Rows of the picture.
+        height: Height of a row in pixels.
+        name: Of the picture.
+
+    Raises:
+        ValueError: If one of the numbers is below 1.
+    """
+
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        interval: int = 1000,
+        num_images: int = 2,
+        height: int = 256,
+        name: str = 'distillation',
+    ) -> None:
+        numbers = dict(interval=interval, num_images=num_images, height=height)
+        wrong = [f'{key}={value}' for key, value in numbers.items() if value < 1]
+        if wrong:
+            raise ValueError(
+                f'EmbeddingVisualizationHook: {", ".join(wrong)} should be at least 1. To have no '
+                "pictures, take the hook out of the config's custom_hooks."
+            )
+        self.interval = interval
+        self.num_images = num_images
+        self.height = height
+        self.name = name
+        self._held_out: Any = None
+
+    def before_train(self, runner: Runner) -> None:
+        """See if there is anything to draw.
+
+        Args:
+            runner: The runner.
+
+        Raises:
+            VisualizationError: The model is no distiller.
+        """
+        model = _unwrapped(runner)
+        if not isinstance(model, FeatureDistiller):
+            raise VisualizationError(
+                f'EmbeddingVisualizationHook draws the student and the teacher of a '
+                f'FeatureDistiller, and the model of this config is a {type(model).__name__}. Take '
+                'the hook out of custom_hooks.'
+            )
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Draw where it is due.
+
+        Args:
+            runner: The runner.
+            batch_idx: Number of the batch in its epoch.
+            data_batch: The batch.
+            outputs: What the model returned.
+        """
+        step = runner.iter + 1
+        if step == 1 or step % self.interval == 0 or step == runner.max_iters:
+            self._draw(runner, data_batch, step)
+
+    def _draw(self, runner: Runner, data_batch: Any, step: int) -> None:
+        sharded = isinstance(runner.model, FullyShardedDataParallel)
+        # The ranks of a sharded model have to gather it together.
+        if not sharded and not is_main_process():
+            return
+        model = _unwrapped(runner)
+        gathered: AbstractContextManager[Any] = nullcontext()
+        if sharded:
+            # The encoder, a unit of its own, is gathered when it is called.
+            gathered = FullyShardedDataParallel.summon_full_params(
+                runner.model, recurse=False, writeback=False
+            )
+        with kept_random_state(), gathered:
+            batch = model.data_preprocessor(self._choose(runner, data_batch), False)
+            samples = batch.get('data_samples')
+            inputs = batch['inputs'][: self.num_images]
+            views = view_distillation(model, inputs, samples and samples[: self.num_images])
+        if is_main_process():
+            runner.visualizer.add_image(self.name, draw_distillation(views, self.height), step)
+
+    def _choose(self, runner: Runner, data_batch: Any) -> Any:
+        """The images of the validation set if there is one, else the batch's."""
+        loop = runner.val_loop
+        if loop is None or not len(loop.dataloader.dataset):
+            return data_batch
+        if self._held_out is None:
+            loader = loop.dataloader
+            count = min(self.num_images, len(loader.dataset))
+            self._held_out = loader.collate_fn([loader.dataset[i] for i in range(count)])
+        # The data preprocessor may write into what it is given.
+        return {
+            key: list(value) if isinstance(value, list) else value
+            for key, value in self._held_out.items()
+        }
+
+
+def _unwrapped(runner: Runner) -> Any:
+    return getattr(runner.model, 'module', runner.model)

@@ -1,0 +1,94 @@
+"""How fast a training is, and how much memory it takes, among the scalars of the log."""
+
+import sys
+import time
+from collections import deque
+from typing import Any
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class ThroughputHook(Hook):
+    """Log ``images_per_s`` and, on CPUs, ``memory``.
+
+    Images per second are those of all ranks, over the last steps as a whole: reading, computing,
+    logging and saving; validations are left out. Memory is the largest that the process has held, in
+    MB; on GPUs MMEngine logs the GPU's under the same name.
+
+    Args:
+        window_size: Number of steps that are averaged.
+
+    Raises:
+        ValueError: If that is below 1.
+    """
+
+    # After IterTimerHook and before LoggerHook.
+    priority = 'NORMAL'
+
+    def __init__(self, window_size: int = 50) -> None:
+        if window_size < 1:
+            raise ValueError(
+                f'ThroughputHook: window_size={window_size} is below 1; it is a number of steps.'
+            )
+        self._steps: deque[tuple[int, float]] = deque(maxlen=window_size)
+        self._last = 0.0
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start the clock.
+
+        Args:
+            runner: The runner.
+        """
+        self._last = time.perf_counter()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Start the clock anew, since a loop over iterations validates between two steps.
+
+        Args:
+            runner: The runner.
+            metrics: Results of the validation.
+        """
+        self._last = time.perf_counter()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Count the step.
+
+        Args:
+            runner: The runner.
+            batch_idx: Number of the batch in its epoch.
+            data_batch: The batch.
+            outputs: What the model returned.
+        """
+        now = time.perf_counter()
+        inputs = data_batch.get('inputs', ()) if isinstance(data_batch, dict) else ()
+        self._steps.append((len(inputs) * get_world_size(), now - self._last))
+        self._last = now
+        images = sum(count for count, _ in self._steps)
+        seconds = sum(duration for _, duration in self._steps)
+        hub = runner.message_hub
+        hub.update_scalar('train/images_per_s', images / max(seconds, 1e-9))
+        memory = peak_memory()
+        if memory is not None and not torch.cuda.is_available():
+            hub.update_scalar('train/memory', memory)
+
+
+def peak_memory() -> float | None:
+    """The largest resident memory of this process so far in MB; None where the system doesn't tell."""
+    if sys.platform == 'win32':
+        return None
+    import resource  # POSIX only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # In bytes on macOS, in kilobytes elsewhere.
+    return peak / 2**20 if sys.platform == 'darwin' else peak / 2**10
