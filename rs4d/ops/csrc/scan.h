@@ -146,10 +146,12 @@ RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const flo
         if (WITH_Y) sum = load<W>(y + i * tile_stride);
         if (ahead.data != nullptr) __builtin_prefetch(ahead.data + i * ahead.step);
         for (int j = 0; j < NB; ++j) {
-            Vec<W> scale, excess;
-            exp2_parts<W, CLAMP>(dt_i * a[j], scale, excess);
-            const Vec<W> kept = state[j] * scale;
-            state[j] = kept * excess + (kept + du_i * B[i * B_step + j]);
+            const Vec<W> x = dt_i * a[j];
+            const Exponent<W> exponent(CLAMP ? clamp_exponent<W>(x) : x);
+            // Scaled by a power of two that may be 0 or infinite, or by one in range.
+            const Vec<W> kept =
+                CLAMP ? state[j] * exponent.scale() : scaled<W>(state[j], exponent);
+            state[j] = kept * exponent.excess() + (kept + du_i * B[i * B_step + j]);
             if (WITH_Y) sum += state[j] * C[i * C_step + j];
         }
         if (WITH_Y) store<W>(y + i * tile_stride, sum);

@@ -69,35 +69,71 @@ RS4D_INLINE Vec<4> fold(Vec<16> v) {
     return fold(low + high);
 }
 
+// x = k + f with a whole k and |f| <= 1/2. `shifted` is k + kMagic: adding 1.5 * 2^23 leaves the rounded
+// x in the low bits of the mantissa; + 127 is the bias of the exponent, to which a shift moves them.
+constexpr float kMagic = 12582912.0f + 127.0f;
+
+template <int W>
+struct Exponent {
+    Vec<W> shifted, f;
+
+    RS4D_INLINE explicit Exponent(Vec<W> x)
+        : shifted(x + splat<W>(kMagic)), f(x - (shifted - splat<W>(kMagic))) {}
+
+    // 2^k, for k from -126 to 127; 0 for -127 and infinity for 128.
+    RS4D_INLINE Vec<W> scale() const {
+        typename Simd<W>::I bits;
+        std::memcpy(&bits, &shifted, sizeof bits);
+        bits = bits << 23;
+        Vec<W> result;
+        std::memcpy(&result, &bits, sizeof result);
+        return result;
+    }
+
+    // 2^f - 1, minimax on [-0.5, 0.5] in the relative error.
+    RS4D_INLINE Vec<W> excess() const {
+        Vec<W> p = splat<W>(1.326472614891827e-3f);
+        p = p * f + 9.671512991189957e-3f;
+        p = p * f + 5.550733581185341e-2f;
+        p = p * f + 2.402224242687225e-1f;
+        p = p * f + 6.931470036506653e-1f;
+        return p * f;
+    }
+};
+
+// value * 2^k. AVX-512 has an instruction for it, which leaves the multipliers to others.
+template <int W>
+RS4D_INLINE Vec<W> scaled(Vec<W> value, const Exponent<W>& exponent) {
+#if defined(__x86_64__)
+    if constexpr (W == 16) {
+        // As assembly, since an intrinsic would have to stand in a function of that target.
+        const Vec<W> k = exponent.shifted - splat<W>(kMagic);
+        Vec<W> result;
+        asm("vscalefps %2, %1, %0" : "=v"(result) : "v"(value), "v"(k));
+        return result;
+    }
+#endif
+    return value * exponent.scale();
+}
+
 // 2^x = scale * (1 + excess), both parts within 1e-7 relative. Keeping the excess apart from the 1
 // matters where x is tiny: a decay of 1 - 1e-6 rounded to float would be wrong by 6e-8 at every one
 // of 16384 steps. Below -127 the scale is 0, above 128 it is infinite, NaN comes back as excess.
 // Without CLAMP the caller knows that |x| <= kExp2Safe, and the result is the same.
 constexpr float kExp2Safe = 126.0f;
 
+template <int W>
+RS4D_INLINE Vec<W> clamp_exponent(Vec<W> x) {
+    const Vec<W> lowest = splat<W>(-127.0f), highest = splat<W>(128.0f);
+    x = lowest > x ? lowest : x;  // in this order NaN passes
+    return highest < x ? highest : x;
+}
+
 template <int W, bool CLAMP = true>
 RS4D_INLINE void exp2_parts(Vec<W> x, Vec<W>& scale, Vec<W>& excess) {
-    if (CLAMP) {
-        const Vec<W> lowest = splat<W>(-127.0f), highest = splat<W>(128.0f);
-        x = lowest > x ? lowest : x;  // in this order NaN passes
-        x = highest < x ? highest : x;
-    }
-    // Adding 1.5 * 2^23 leaves the rounded x in the low bits of the mantissa; + 127 is the bias of
-    // the exponent, to which the shift moves them.
-    const Vec<W> magic = splat<W>(12582912.0f + 127.0f);
-    const Vec<W> shifted = x + magic;
-    const Vec<W> f = x - (shifted - magic);
-    // Minimax on [-0.5, 0.5] in the relative error of 2^f.
-    Vec<W> p = splat<W>(1.326472614891827e-3f);
-    p = p * f + 9.671512991189957e-3f;
-    p = p * f + 5.550733581185341e-2f;
-    p = p * f + 2.402224242687225e-1f;
-    p = p * f + 6.931470036506653e-1f;
-    excess = p * f;
-    typename Simd<W>::I bits;
-    std::memcpy(&bits, &shifted, sizeof bits);
-    bits = bits << 23;
-    std::memcpy(&scale, &bits, sizeof scale);
+    const Exponent<W> exponent(CLAMP ? clamp_exponent<W>(x) : x);
+    scale = exponent.scale();
+    excess = exponent.excess();
 }
 
 constexpr float kLog2E = 1.4426950408889634f;
