@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rs4d.ops import bidirectional_conv_silu, bidirectional_selective_scan
 from rs4d.ops.conv_silu_cpu import conv_silu_into
 from rs4d.ops.fused_scan_cpu import scan_into
+from rs4d.ops.token_product import token_product
 
 from .mixer_workspace import MixerWorkspace
 
@@ -103,7 +104,7 @@ class BidirectionalMambaMixer(nn.Module):
         return self.out_proj(y)
 
     def add_to_(self, residual: Tensor, x: Tensor, workspace: MixerWorkspace) -> Tensor:
-        """Add ``self(x)`` to ``residual`` in place, without gradients and without fresh memory.
+        """Add ``self(x)`` to ``residual`` in place, without gradients and in memory that is there.
 
         For float32 tensors on the CPU, by the ``cpu`` engine's kernels.
 
@@ -116,12 +117,16 @@ class BidirectionalMambaMixer(nn.Module):
             ``residual``.
         """
         work = workspace
-        torch.mm(x.flatten(0, 1), self.in_proj.weight.t(), out=work.xz.flatten(0, 1))
-        u, z = work.xz.chunk(2, dim=-1)
+        xz = token_product(x.flatten(0, 1), self.in_proj.weight, work.xz.flatten(0, 1))
+        u, z = xz.view_as(work.xz).chunk(2, dim=-1)
         conv_silu_into(self.conv1d.weight.squeeze(1), self.conv1d.bias, u, work.u)
         # Both directions in one product each.
-        torch.mm(work.u.flatten(0, 2), self.x_proj.weight.t(), out=work.projection.flatten(0, 2))
-        dt, B, C = work.projection.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        projection = token_product(
+            work.u.flatten(0, 2), self.x_proj.weight, work.projection.flatten(0, 2)
+        )
+        dt, B, C = projection.view_as(work.projection).split(
+            [self.dt_rank, self.d_state, self.d_state], dim=-1
+        )
         y = work.u[0]  # a tile of u is read before its y is written
         scan_into(
             y,
@@ -138,5 +143,5 @@ class BidirectionalMambaMixer(nn.Module):
             z,
             delta_weight=self.dt_proj.weight,
         )
-        residual.view(-1, residual.shape[2]).addmm_(y.flatten(0, 1), self.out_proj.weight.t())
-        return residual
+        mixed = token_product(y.flatten(0, 1), self.out_proj.weight)
+        return residual.add_(mixed.view_as(residual))
