@@ -204,13 +204,26 @@ def pointer(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
-def empty_boundaries(batch: int, length: int, channels: int, states: int) -> Tensor:
-    """Return memory for the states before each chunk, (batch, chunks, states, padded channels)."""
-    steps = library().rs4d_chunk_steps()
+def boundaries_size(batch: int, length: int, channels: int, states: int) -> tuple[int, ...]:
+    """Return the size of a scan's boundaries: the states before each chunk of time.
+
+    Args:
+        batch: B.
+        length: L.
+        channels: D.
+        states: N.
+
+    Returns:
+        (B, chunks, N, D padded to whole vectors).
+    """
     padded = -(-channels // _CHANNEL_PADDING) * _CHANNEL_PADDING
-    return torch.empty(
-        batch, -(-length // steps), states, padded, dtype=torch.float32, device='cpu'
-    )
+    return batch, -(-length // chunk_steps()), states, padded
+
+
+@functools.cache
+def chunk_steps() -> int:
+    """Return the steps of a chunk of time, which the kernels were compiled with."""
+    return library().rs4d_chunk_steps()
 
 
 def call(function: Callable[..., int], *structures: ctypes.Structure) -> None:

@@ -19,8 +19,15 @@ def _prepare(tensors: tuple[Tensor, ...]) -> list[Tensor]:
     return [adjacent(x) if i in _SEQUENCES else x.contiguous() for i, x in enumerate(tensors)]
 
 
-def _scan(tensors: list[Tensor], delta_weight: Tensor | None = None) -> Scan:
-    """Describe the problem; the tensors have to outlive its use."""
+def _scan(
+    tensors: list[Tensor],
+    delta_weight: Tensor | None = None,
+    boundaries: Tensor | None = None,
+) -> Scan:
+    """Describe the problem; the tensors have to outlive its use.
+
+    ``boundaries`` are those of the two directions, where the forward pass leaves them.
+    """
     u_f, u_b, delta_f, delta_b, A, B_f, C_f, B_b, C_b, D, delta_bias, z = tensors
     batch, length, channels = u_f.shape
     scan = Scan(
@@ -39,12 +46,19 @@ def _scan(tensors: list[Tensor], delta_weight: Tensor | None = None) -> Scan:
         delta_weight=pointer(delta_weight),
         z=rows(z),
     )
-    scan.direction[0] = Direction(rows(u_f), rows(delta_f), rows(B_f), rows(C_f), None, 0)
-    scan.direction[1] = Direction(rows(u_b), rows(delta_b), rows(B_b), rows(C_b), None, 1)
+    kept = (None, None) if boundaries is None else map(pointer, boundaries)
+    given = (u_f, delta_f, B_f, C_f), (u_b, delta_b, B_b, C_b)
+    for i, (arrays, states) in enumerate(zip(given, kept, strict=True)):
+        scan.direction[i] = Direction(*map(rows, arrays), states, i)
     return scan
 
 
-def scan_into(y: Tensor, *inputs: Tensor, delta_weight: Tensor | None = None) -> None:
+def scan_into(
+    y: Tensor,
+    *inputs: Tensor,
+    delta_weight: Tensor | None = None,
+    boundaries: Tensor | None = None,
+) -> None:
     """Compute ``rs4d.ops.bidirectional_selective_scan`` of float32 tensors into given memory.
 
     Args:
@@ -53,16 +67,31 @@ def scan_into(y: Tensor, *inputs: Tensor, delta_weight: Tensor | None = None) ->
         *inputs: The arguments of :func:`bidirectional_scan_cpu`, in its order.
         delta_weight: (D, R) if the deltas given are (B, L, R), to be multiplied with its transpose.
             The kernel does that on its way, which saves writing and reading (B, L, D).
+        boundaries: Memory of ``cpu_kernels.empty_boundaries`` for each direction, where the states
+            before each chunk of time shall go.
     """
     tensors = _prepare(inputs)
     weight = None if delta_weight is None else delta_weight.t().contiguous()
     if y.numel():
-        scan = _scan(tensors, weight)
+        scan = _scan(tensors, weight, boundaries)
         cpu_kernels.call(cpu_kernels.library().rs4d_scan_forward, scan, rows(y))
 
 
+def bidirectional_scan_cpu(*inputs: Tensor) -> Tensor:
+    """Compute ``rs4d.ops.bidirectional_selective_scan`` for float32 tensors on the CPU.
+
+    Args:
+        *inputs: The twelve tensors of that function, in its order.
+
+    Returns:
+        (B, L, D).
+    """
+    differentiates = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+    return _forward(*inputs, differentiates)[0]
+
+
 @torch.library.custom_op('rs4d::bidirectional_scan_cpu', mutates_args=())
-def bidirectional_scan_cpu(
+def _forward(
     u_forward: Tensor,
     u_backward: Tensor,
     delta_forward: Tensor,
@@ -75,30 +104,29 @@ def bidirectional_scan_cpu(
     D: Tensor,
     delta_bias: Tensor,
     z: Tensor,
-) -> Tensor:
-    """Compute ``rs4d.ops.bidirectional_selective_scan`` for float32 tensors on the CPU.
-
-    Args:
-        u_forward: (B, L, D).
-        u_backward: (B, L, D).
-        delta_forward: Before bias and softplus, (B, L, D).
-        delta_backward: Before bias and softplus, (B, L, D).
-        A: (D, N).
-        B_forward: (B, L, N).
-        C_forward: (B, L, N).
-        B_backward: (B, L, N).
-        C_backward: (B, L, N).
-        D: (D,).
-        delta_bias: (D,).
-        z: Gate before its SiLU, (B, L, D).
-
-    Returns:
-        (B, L, D).
-    """
+    keep_boundaries: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return y and, for the backward pass, the states before each chunk of time (or nothing)."""
     given = (u_forward, u_backward, delta_forward, delta_backward, A, B_forward, C_forward)
     y = torch.empty(u_forward.shape, dtype=torch.float32, device='cpu')
-    scan_into(y, *given, B_backward, C_backward, D, delta_bias, z)
-    return y
+    boundaries = _boundaries(u_forward, A, keep_boundaries)
+    scan_into(
+        y,
+        *given,
+        B_backward,
+        C_backward,
+        D,
+        delta_bias,
+        z,
+        boundaries=boundaries if keep_boundaries else None,
+    )
+    return y, boundaries
+
+
+def _boundaries(u: Tensor, A: Tensor, kept: bool) -> Tensor:
+    # An op cannot return an optional tensor.
+    size = cpu_kernels.boundaries_size(*u.shape, A.shape[1]) if kept else (0,)
+    return torch.empty((2, *size), dtype=torch.float32, device=u.device)
 
 
 @torch.library.custom_op('rs4d::bidirectional_scan_cpu_backward', mutates_args=())
@@ -116,6 +144,7 @@ def _backward(
     D: Tensor,
     delta_bias: Tensor,
     z: Tensor,
+    boundaries: Tensor,
 ) -> list[Tensor]:
     given = (u_forward, u_backward, delta_forward, delta_backward, A, B_forward, C_forward)
     tensors = _prepare((*given, B_backward, C_backward, D, delta_bias, z))
@@ -124,7 +153,7 @@ def _backward(
         return [torch.zeros_like(x) for x in tensors]
     batch, length, channels = u_forward.shape
     states = A.shape[1]
-    scan = _scan(tensors)
+    scan = _scan(tensors, boundaries=boundaries if boundaries.numel() else None)
     kernels = cpu_kernels.library()
     blocks = kernels.rs4d_scan_blocks(scan)
 
@@ -169,22 +198,25 @@ def _empty(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-@bidirectional_scan_cpu.register_fake
-def _(u_forward, *rest):
-    return _empty(u_forward)
+@_forward.register_fake
+def _(u_forward, u_backward, delta_forward, delta_backward, A, *rest):
+    return _empty(u_forward), _boundaries(u_forward, A, rest[-1])
 
 
 @_backward.register_fake
 def _(grad_y, *tensors):
-    return [_empty(x) for x in tensors]
+    return [_empty(x) for x in tensors[:-1]]
 
 
 def _save(ctx, inputs, output):
-    ctx.save_for_backward(*inputs)
+    boundaries = output[1]
+    ctx.mark_non_differentiable(boundaries)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs[:-1], boundaries)
 
 
-def _differentiate(ctx, grad_y):
-    return tuple(torch.ops.rs4d.bidirectional_scan_cpu_backward(grad_y, *ctx.saved_tensors))
+def _differentiate(ctx, grad_y, _):
+    return *torch.ops.rs4d.bidirectional_scan_cpu_backward(grad_y, *ctx.saved_tensors), None
 
 
-bidirectional_scan_cpu.register_autograd(_differentiate, setup_context=_save)
+_forward.register_autograd(_differentiate, setup_context=_save)

@@ -123,7 +123,10 @@ def test_half_precision_is_rounded_only_at_the_edge(engine: str) -> None:
 class TestKernels:
     def test_registration_holds_what_pytorch_asks_of_an_op(self) -> None:
         scan = [x.requires_grad_() for x in scan_inputs(1, 9, 5, 3)]
-        torch.library.opcheck(torch.ops.rs4d.bidirectional_scan_cpu.default, tuple(scan))
+        for keep_boundaries in (True, False):
+            torch.library.opcheck(
+                torch.ops.rs4d.bidirectional_scan_cpu.default, (*scan, keep_boundaries)
+            )
         conv = [x.requires_grad_() for x in conv_inputs(1, 9, 5)]
         for args in (conv, [*conv[:2], None]):
             torch.library.opcheck(torch.ops.rs4d.bidirectional_conv_silu_cpu.default, tuple(args))
@@ -156,6 +159,31 @@ class TestKernels:
 
         for x, y in zip(gradients(), gradients(), strict=True):
             assert torch.equal(x, y)
+
+    def test_states_that_were_kept_are_those_computed_again(self) -> None:
+        gradients = []
+        for keep_boundaries in (True, False):
+            tensors = [x.detach().requires_grad_() for x in scan_inputs(2, 300, 80)]
+            y, kept = torch.ops.rs4d.bidirectional_scan_cpu(*tensors, keep_boundaries)
+            assert bool(kept.numel()) == keep_boundaries
+            gradients.append(torch.autograd.grad(y.square().sum(), tensors))
+        for x, y in zip(*gradients, strict=True):
+            assert (x - y).norm() <= 1e-6 * y.norm()
+
+    def test_no_states_are_kept_without_gradients(self) -> None:
+        class Seen(torch.utils._python_dispatch.TorchDispatchMode):
+            sizes: list[int] = []
+
+            def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+                out = func(*args, **(kwargs or {}))
+                if func is torch.ops.rs4d.bidirectional_scan_cpu.default:
+                    self.sizes.append(out[1].numel())
+                return out
+
+        with Seen() as seen:
+            bidirectional_selective_scan(*scan_inputs(1, 70, 8))
+            bidirectional_selective_scan(*(x.requires_grad_() for x in scan_inputs(1, 70, 8)))
+        assert [bool(size) for size in seen.sizes] == [False, True]
 
     def test_exponential_throughput_is_that_of_a_machine(self) -> None:
         assert 1e8 < cpu_kernels.exp_throughput(threads=1, rounds=1) < 1e12

@@ -44,6 +44,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--sides', nargs='+', type=int, default=[512, 1024], help='pixels')
     parser.add_argument('--modes', nargs='+', choices=['infer', 'train'], default=['infer'])
     parser.add_argument('--rounds', type=int, default=5, help='turns of each encoder')
+    parser.add_argument(
+        '--warmup', type=int, default=1, help='turns before those that count; 0 for a slow peer'
+    )
     parser.add_argument('--threads', type=int, default=0, help='0: as PyTorch chooses')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--no-memory', action='store_true', help='leave out peak memory')
@@ -96,7 +99,7 @@ def measure(args: argparse.Namespace, side: int, mode: str) -> list[Record]:
             if hasattr(model, 'with_cp'):
                 model.with_cp = True
     steps = {name: make_step(model, side, training) for name, model in models.items()}
-    seconds = interleave(steps, args.rounds)
+    seconds = interleave(steps, args.rounds, args.warmup)
     records = []
     for name, model in models.items():
         # The peer has no counter of its own: its scan is a loop of small operations.

@@ -134,6 +134,19 @@ RS4D_INLINE void look_ahead(const ForwardTask& task, std::int64_t index, std::in
     }
 }
 
+// The states of W channels as they are before a chunk; the last channels' also fill the padding, which
+// the backward pass reads in whole groups.
+template <int W>
+RS4D_INLINE void keep_boundary(const Scan& scan, const float* state, std::int64_t channel,
+                               float* kept) {
+    const std::int64_t padded = padded_channels(scan);
+    const std::int64_t end = channel + W < scan.channels ? channel + W : padded;
+    for (std::int64_t n = 0; n < scan.states; ++n) {
+        store<W>(kept + n * padded + channel, load<W>(state + n * W));
+        std::fill(kept + n * padded + channel + W, kept + n * padded + end, 0.0f);
+    }
+}
+
 template <int W>
 RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, float* scratch) {
     const Scan& scan = *task.scan;
@@ -174,12 +187,9 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                 const std::int64_t channel = v * W;
                 float* state = h + (v - first) * per_vector;
                 if (direction.boundaries != nullptr) {
-                    float* kept = direction.boundaries +
-                                  (batch * chunks_of(scan) + chunk) * states * padded_channels(scan);
-                    for (std::int64_t n = 0; n < states; ++n) {
-                        store<W>(kept + n * padded_channels(scan) + channel,
-                                 load<W>(state + n * W));
-                    }
+                    keep_boundary<W>(scan, state, channel,
+                                     direction.boundaries + (batch * chunks_of(scan) + chunk) *
+                                                                states * padded_channels(scan));
                 }
                 const float dt_largest = read_tile<W>(
                     scan, direction, batch, first_step, steps, channel,
