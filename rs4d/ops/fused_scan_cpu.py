@@ -125,7 +125,8 @@ def _forward(
 
 def _boundaries(u: Tensor, A: Tensor, kept: bool) -> Tensor:
     # An op cannot return an optional tensor.
-    size = cpu_kernels.boundaries_size(*u.shape, A.shape[1]) if kept else (0,)
+    batch, length, channels = u.shape
+    size = cpu_kernels.boundaries_size(batch, length, channels, A.shape[1]) if kept else (0,)
     return torch.empty((2, *size), dtype=torch.float32, device=u.device)
 
 

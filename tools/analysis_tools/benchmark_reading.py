@@ -45,6 +45,7 @@ RATIOS = (
     ('tar / files, full decode', 'tar, full decode', 'files, full decode'),
     ('reduced / full decode', 'files', 'files, full decode'),
     ('reduced / full decode, tar', 'tar', 'tar, full decode'),
+    ("tar / files, MMDetection's transforms", 'tar', "files, MMDetection's transforms"),
 )
 
 
@@ -92,15 +93,24 @@ def copy_images(images: Sequence[str], count: int, folder: Path) -> tuple[Path, 
     return files, tars
 
 
-def make_loader(args: argparse.Namespace, root: Path, reduced: bool) -> DataLoader:
-    """Build a loader with stage 1's pipeline."""
+def make_loader(args: argparse.Namespace, root: Path, way: str) -> DataLoader:
+    """Build a loader with stage 1's pipeline, or with MMDetection's own transforms."""
     side = args.image_size
-    pipeline = [
-        dict(type='LoadReducedImage', scale=(side, side) if reduced else None),
-        dict(type='Resize', scale=(side, side), keep_ratio=True),
-        dict(type='PadKeepingShape', size=(side, side)),
-        dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'img_shape')),
-    ]
+    resize = dict(type='Resize', scale=(side, side), keep_ratio=True)
+    if way == 'plain':
+        pipeline = [
+            dict(type='LoadImageFromFile'),
+            resize,
+            dict(type='Pad', size=(side, side)),
+            dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'img_shape')),
+        ]
+    else:
+        pipeline = [
+            dict(type='LoadReducedImage', scale=(side, side) if way == 'reduced' else None),
+            resize,
+            dict(type='PadKeepingShape', size=(side, side)),
+            dict(type='PackDistillInputs', meta_keys=('img_id', 'img_path', 'img_shape')),
+        ]
     return Runner.build_dataloader(
         dict(
             batch_size=args.batch_size,
@@ -123,10 +133,11 @@ def measure_reading(args: argparse.Namespace, images: Sequence[str]) -> dict[str
     with tempfile.TemporaryDirectory(prefix='rs4d_reading_') as folder:
         files, tars = copy_images(images, args.num_images, Path(folder))
         loaders = {
-            'tar': make_loader(args, tars, reduced=True),
-            'files': make_loader(args, files, reduced=True),
-            'tar, full decode': make_loader(args, tars, reduced=False),
-            'files, full decode': make_loader(args, files, reduced=False),
+            'tar': make_loader(args, tars, 'reduced'),
+            'files': make_loader(args, files, 'reduced'),
+            'tar, full decode': make_loader(args, tars, 'full'),
+            'files, full decode': make_loader(args, files, 'full'),
+            "files, MMDetection's transforms": make_loader(args, files, 'plain'),
         }
         for name, loader in loaders.items():
             found = read_all(loader)
@@ -142,16 +153,23 @@ def measure_reading(args: argparse.Namespace, images: Sequence[str]) -> dict[str
     return {name: [args.num_images / s for s in samples] for name, samples in seconds.items()}
 
 
+def for_each(items: Sequence[bytes], function: Callable[[bytes], object]) -> None:
+    """Call a function and keep nothing: results that pile up would be measured as page faults."""
+    for item in items:
+        function(item)
+
+
 def measure_decoding(args: argparse.Namespace, images: Sequence[str]) -> dict[str, list[float]]:
     """Time decoding alone, in this process, and return images a second of each round."""
     data = [Path(path).read_bytes() for path in images[: args.num_images]]
     scale = (args.image_size, args.image_size)
     ways: dict[str, Callable[[], object]] = {
-        'reduced': lambda: [decode(item, 'a file', scale) for item in data],
-        'full': lambda: [decode(item, 'a file') for item in data],
-        'at 1/8': lambda: [
-            cv2.imdecode(np.frombuffer(item, np.uint8), cv2.IMREAD_REDUCED_COLOR_8) for item in data
-        ],
+        'reduced': lambda: for_each(data, lambda item: decode(item, 'a file', scale)),
+        'full': lambda: for_each(data, lambda item: decode(item, 'a file')),
+        'at 1/8': lambda: for_each(
+            data,
+            lambda item: cv2.imdecode(np.frombuffer(item, np.uint8), cv2.IMREAD_REDUCED_COLOR_8),
+        ),
     }
     seconds = interleave(ways, args.rounds)
     return {name: [len(data) / s for s in samples] for name, samples in seconds.items()}
@@ -203,7 +221,6 @@ def benchmark(args: argparse.Namespace) -> None:
     init_default_scope('mmdet')
     # Workers are what runs side by side, as in training.
     cv2.setNumThreads(0)
-    init_default_scope('mmdet')
     torch.set_num_threads(1)
     reading = measure_reading(args, images)
     decoding = measure_decoding(args, images)

@@ -13,10 +13,7 @@ distill_pipeline = [
     dict(type='LoadReducedImage', scale=(image_size, image_size)),
     dict(type='Resize', scale=(image_size, image_size), keep_ratio=True),
     dict(type='PadKeepingShape', size=(image_size, image_size), pad_val=pad_val),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
+    dict(type='PackDistillInputs'),
 ]
 
 train_dataloader = dict(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 
@@ -37,13 +39,17 @@ class PackDistillInputs(PackDetInputs):
             results: The sample, with ``img`` (H, W, C) and perhaps ``teacher_maps``.
 
         Returns:
-            ``inputs`` (C, H, W) and ``data_samples``, which has each of the teacher's maps as
+            ``inputs`` (C, H, W), whose channels lie next to each other in memory as they did in
+            ``img``, and ``data_samples``, which has each of the teacher's maps as
             ``teacher_<name>``, (C, H, W) in float16.
 
         Raises:
             TeacherCacheError: The image was changed after its embedding had been loaded.
         """
-        packed = super().transform(results)
+        packed = super().transform({key: results[key] for key in results if key != 'img'})
+        # A view: putting the channels one after another would take a sixth of the time that reading
+        # an image takes here, and the model's preprocessor makes new tensors anyway.
+        packed['inputs'] = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
         maps = results.get('teacher_maps', {})
         if maps and results.get('teacher_maps_of') is not results['img']:
             raise TeacherCacheError(
