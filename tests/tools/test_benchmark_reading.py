@@ -1,0 +1,52 @@
+"""The benchmark of reading, small, from end to end."""
+
+import importlib.util
+import json
+import tarfile
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'benchmark_reading.py'
+
+
+@pytest.fixture
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location('benchmark_reading', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    for number in range(3):
+        cv2.imwrite(str(folder / f'sa_{number}.jpg'), pixels)
+    return folder
+
+
+def test_whole_run_writes_json_and_table(tool: ModuleType, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    small = '--image-size 64 --num-images 5 --rounds 2 --num-workers 0 --batch-size 2'
+    assert tool.main([str(images), *small.split(), '--out', str(out)]) == 0
+    found = json.loads((out / 'reading.json').read_text())
+    assert {len(rates) for rates in found['reading'].values()} == {2}
+    table = (out / 'reading.md').read_text()
+    for ratio, numerator, denominator in tool.RATIOS:
+        assert f'| {ratio} |' in table
+        assert {numerator, denominator} <= found['reading'].keys()
+
+
+def test_tars_are_refused(
+    tool: ModuleType, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tarfile.open(images / 'sa_000000.tar', 'w') as archive:
+        archive.add(images / 'sa_0.jpg', 'sa_9.jpg')
+    assert tool.main([str(images)]) == 2
+    assert 'extracted JPEGs' in capsys.readouterr().err
