@@ -10,24 +10,9 @@ model = dict(
     ),
     teacher_cache=cache_dir,
 )
-image_size = 1024
-distill_pipeline = [
-    dict(
-        type='LoadTeacherEmbedding',
-        cache_dir=cache_dir,
-        data_root='{{$RS4D_DATA_ROOT:data}}/SA1B/',
-        transforms=[
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(image_size, image_size), keep_ratio=True),
-            dict(
-                type='PadKeepingShape',
-                size=(image_size, image_size),
-                pad_val=dict(img=(104, 116, 124), masks=0),
-            ),
-        ],
-    ),
-    dict(type='PackDistillInputs'),
-]
+# The same pixels as of the other sizes; only the embeddings beside them are of another teacher.
+load_embedding, *packing = _base_.distill_pipeline
+distill_pipeline = [dict(load_embedding, cache_dir=cache_dir), *packing]
 train_dataloader = dict(dataset=dict(pipeline=distill_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=distill_pipeline))
 test_dataloader = val_dataloader

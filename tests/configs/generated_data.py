@@ -1,5 +1,7 @@
 """Generated images and annotations where the data sets of a config expect theirs."""
 
+import io
+import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,9 +42,15 @@ def write_data(cfg: Config, size: int = 128, count: int = 2) -> None:
 
 
 def _write_images(folder: Path, size: int, count: int) -> None:
+    """Write images as SA-1B comes: a tar with JPEGs and what belongs to them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        cv2.imwrite(str(folder / f'{i}.png'), generate_scene(0, i, size=size).image[..., ::-1])
+    with tarfile.open(folder / 'sa_000000.tar', 'w') as archive:
+        for i in range(count):
+            image = cv2.imencode('.jpg', generate_scene(0, i, size=size).image[..., ::-1])[1]
+            for name, data in ((f'./sa_{i}.jpg', image.tobytes()), (f'./sa_{i}.json', b'{}')):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
 
 
 def _write_coco(root: Path, dataset: Mapping[str, Any], size: int, count: int) -> None:

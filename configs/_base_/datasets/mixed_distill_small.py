@@ -8,7 +8,7 @@ num_workers = 1
 pad_val = dict(img=(104, 116, 124), masks=0)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadReducedImage'),  # in full, also from SA-1B's tars
     dict(
         type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']
     ),
