@@ -1,15 +1,22 @@
 """Which images lie below a folder, as files and inside of tar shards."""
 
 import os
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import print_log
 
+from .broken_images import warn
 from .checks import require_folder
 from .errors import DatasetNotFoundError
+from .image_table import ImageGroup, ImageTable, sorted_table
 from .tar_shards import index_shard
+
+_PROGRESS_SECONDS = 15.0
 
 _REMEDY = (
     'SA-1B is expected as shards, SA1B/sa_000000.tar as they are published or SA1B/sa_000000/sa_*.jpg '
@@ -18,50 +25,70 @@ _REMEDY = (
 )
 
 
+@dataclass
+class Losses:
+    """What the damage of tars has cost.
+
+    Attributes:
+        damaged: Tars, each with what is wrong.
+        names: Images that are known by name and not whole, with their tars.
+        unnamed: About how many more there were, from the bytes that cannot be read.
+    """
+
+    damaged: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    unnamed: int = 0
+
+    @property
+    def count(self) -> int:
+        """About how many images are lost."""
+        return len(self.names) + self.unnamed
+
+
 def list_images(
     root: str | os.PathLike[str],
     extensions: Sequence[str],
     shards: Iterable[str] | None = None,
-) -> list[dict[str, Any]]:
+    losses: Losses | None = None,
+) -> ImageTable:
     """List the images below a folder, those in tars included.
 
     Args:
         root: The folder; links in it are followed.
         extensions: File name endings, in lower case, that count.
         shards: Names of folders or archives directly below the root; only these are looked at.
+        losses: Damage of tars is added to it, beside being logged.
 
     Returns:
-        A dict for each image, sorted by ``img_key``: ``img_path``, ``img_key``, and for one in a tar
-        ``shard`` with the archive's ``path`` and the image's ``offset`` and ``size``.
+        The images, sorted by ``img_key``. One that lies in a tar and also extracted is the file.
 
     Raises:
         DatasetNotFoundError: The folder or a shard is missing, or has no such file.
     """
     require_folder(root, 'data root', _REMEDY)
     top = Path(root)
-    found: dict[str, dict[str, Any]] = {}
-    tars: list[Path] = []
+    endings = tuple(extensions)
+    files: list[ImageGroup] = []
+    tars: set[str] = set()
     for start in _starts(top, shards):
         if start.is_file():
-            tars.append(start)
+            tars.add(str(start))
             continue
-        for folder, _, files in os.walk(start, followlinks=True):
-            for file in files:
-                path = os.path.join(folder, file)
-                if file.lower().endswith('.tar'):
-                    tars.append(Path(path))
-                elif file.lower().endswith(tuple(extensions)):
-                    key = Path(os.path.relpath(path, top)).as_posix()
-                    found[key] = dict(img_path=path, img_key=key)
-    for tar in tars:
-        for image in _tar_images(tar, top, extensions):
-            found.setdefault(image['img_key'], image)
-    if not found:
+        for folder, _, names in os.walk(start, followlinks=True):
+            tars.update(os.path.join(folder, x) for x in names if x.lower().endswith('.tar'))
+            images = [name for name in names if name.lower().endswith(endings)]
+            if images:
+                key = Path(os.path.relpath(folder, top)).as_posix()
+                prefix = '' if key == '.' else f'{key}/'
+                files.append(ImageGroup.of(os.path.join(folder, ''), prefix, images))
+    archived = _tar_groups(sorted(tars), top, endings, Losses() if losses is None else losses)
+    groups = [*sorted(files, key=_prefix), *sorted(archived, key=_prefix)]
+    if not groups:
         raise DatasetNotFoundError(
             f"The data root '{root}' has no file ending in {', '.join(extensions)}, nor has a tar "
             f'in it. {_REMEDY}'
         )
-    return [found[key] for key in sorted(found)]
+    return sorted_table(tuple(groups))
 
 
 def read_shard_list(shards: str | Sequence[str] | None) -> list[str] | None:
@@ -101,21 +128,81 @@ def _starts(top: Path, shards: Iterable[str] | None) -> list[Path]:
     return starts
 
 
-def _tar_images(tar: Path, top: Path, extensions: Sequence[str]) -> list[dict[str, Any]]:
+def _prefix(group: ImageGroup) -> str:
+    return group.prefix
+
+
+def _tar_groups(
+    tars: Sequence[str], top: Path, endings: tuple[str, ...], losses: Losses
+) -> list[ImageGroup]:
+    # Ranks begin at different tars, so that each finds those indexed that others have begun with.
+    first = len(tars) * get_rank() // get_world_size()
+    found: dict[str, TarContent] = {}
+    shown = time.monotonic()
+    for number, tar in enumerate([*tars[first:], *tars[:first]], 1):
+        status = os.stat(tar)
+        found[tar] = _tar_content(tar, top, endings, status.st_size, status.st_mtime_ns)
+        if time.monotonic() - shown >= _PROGRESS_SECONDS and number < len(tars):
+            shown = time.monotonic()
+            print_log(f"{number} of {len(tars)} tars in '{top}' are indexed.", logger='current')
+    groups = []
+    for tar in tars:
+        content = found[tar]
+        groups += content.groups
+        if content.damage:
+            lost = ', '.join(content.lost) or 'none of them known by name'
+            about = f' and about {content.unnamed} more' if content.unnamed else ''
+            warn(
+                f"The shard '{tar}' is damaged: {content.damage}. {sum(map(len, content.groups))} "
+                f'images in it are used; lost: {len(content.lost)} ({lost}){about}. Get it again for '
+                'the rest.'
+            )
+            losses.damaged.append(f'{tar}: {content.damage}')
+            losses.names += [f'{tar}/{name}' for name in content.lost]
+            losses.unnamed += content.unnamed
+    return groups
+
+
+@dataclass(frozen=True)
+class TarContent:
+    """The images of a tar.
+
+    Attributes:
+        groups: Those that are whole.
+        damage: What is wrong with the tar, in words; empty if nothing is.
+        lost: Names of images that are not whole.
+        unnamed: About how many more there were.
+    """
+
+    groups: list[ImageGroup]
+    damage: str
+    lost: list[str]
+    unnamed: int
+
+
+@lru_cache(maxsize=4096)
+def _tar_content(
+    tar: str, top: Path, endings: tuple[str, ...], size: int, mtime_ns: int
+) -> TarContent:
+    """List a tar's images, once for all data sets of a process while its size and time stay."""
     index = index_shard(tar)
-    for damage in index.damage:
-        print_log(
-            f"The shard '{tar}' is damaged: {damage}. The {len(index.members)} files before are used; "
-            'get it again for the rest.',
-            logger='current',
-            level=30,
-        )
-    stem = tar.with_suffix('').relative_to(top)
-    images = []
-    for member in index.members:
-        if member.name.lower().endswith(tuple(extensions)):
-            # Some archives repeat their own name in front.
-            key = (stem / member.name.removeprefix(f'{stem.name}/')).as_posix()
-            shard = dict(path=str(tar), offset=member.offset, size=member.size)
-            images.append(dict(img_path=f'{tar}/{member.name}', img_key=key, shard=shard))
-    return images
+    stem = Path(tar).with_suffix('').relative_to(top)
+    prefix = f'{stem.as_posix()}/'
+    own = f'{stem.name}/'  # some archives repeat their own name in front
+    images = [i for i, name in enumerate(index.names) if name.lower().endswith(endings)]
+    groups = []
+    for start in ('', own):
+        rows = [i for i in images if index.names[i].startswith(own) == bool(start)]
+        if rows:
+            group = ImageGroup.of(
+                f'{tar}/{start}',
+                prefix,
+                [index.names[i].removeprefix(start) for i in rows],
+                tar,
+                [index.offsets[i] for i in rows],
+                [index.sizes[i] for i in rows],
+            )
+            groups.append(group)
+    lost = [name for name in index.lost if name.lower().endswith(endings)]
+    unnamed = round(len(images) * index.unread / max(size - index.unread, 1))
+    return TarContent(groups, '; '.join(index.damage), lost, unnamed)

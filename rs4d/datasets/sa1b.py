@@ -1,22 +1,21 @@
 """SA-1B, or any folders of images, without annotations: what distillation trains on."""
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
-from mmengine.logging import print_log
+from numpy.typing import NDArray
 
 from .base import ExplainBrokenImages
+from .broken_images import MAX_BROKEN, BrokenImages
 from .checks import read_image_size, spread
 from .errors import DatasetNotFoundError, ImageDecodeError
-from .image_listing import list_images, read_shard_list
+from .image_listing import Losses, list_images, read_shard_list
+from .image_table import ImageTable, joined_table
 from .tar_shards import read_range
 from .transforms.loading import decode
-
-# Of a set's images, how many may be broken.
-_MAX_BROKEN = 0.01
 
 
 @DATASETS.register_module()
@@ -29,9 +28,10 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
     is decided by a hash of the key and ``seed``: a smaller part belongs to a larger one, and adding
     a shard moves few images or none.
 
-    A broken image is named in the log and another one takes its place, always the same; broken
-    images beyond 1 % of the set (but one at least) are an error. Each worker of a data loader counts
-    those that it has met.
+    A broken image is named in the log, once, and another one takes its place, always the same. Those
+    met by all workers of a process are counted together; more than 1 % of the set (but one at least)
+    are an error, as are more than 1 % of what was read so far once they are more than 20. Images lost
+    in damaged tars, of which more than 1 % are an error as well, are logged when the set is built.
 
     Source: Kirillov et al., "Segment Anything", ICCV 2023.
 
@@ -50,9 +50,12 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         **kwargs: Passed to :class:`mmdet.datasets.BaseDetDataset`: ``pipeline``, ``indices`` and so
             on. A pipeline for tar shards begins with `LoadReducedImage`.
 
+    Attributes:
+        losses: What the damage of tars has cost.
+
     Raises:
         DatasetNotFoundError: A root or shard is missing, or no image lies in it.
-        ImageDecodeError: Several of the files opened are no images.
+        ImageDecodeError: Several of the files opened are no images, or tars are damaged too much.
         ValueError: An argument is out of range.
     """
 
@@ -89,10 +92,12 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         self.seed = seed
         self.extensions = tuple(extensions)
         self.num_header_checks = num_header_checks
-        self._broken: set[str] = set()
+        self.losses = Losses()
+        # MMEngine would pickle each image's entry to share them; here they are in columns already.
+        kwargs['serialize_data'] = False
         super().__init__(data_root='', data_prefix=dict(img=''), **kwargs)
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> Sequence[dict[str, Any]]:
         """List the images of the split.
 
         Returns:
@@ -103,13 +108,18 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
             DatasetNotFoundError: A root or shard is missing, or no image lies in it.
             ImageDecodeError: Several of the files opened are no images.
         """
-        images = self._all_images()
-        data_list = [dict(images[i], img_id=i, instances=[]) for i in self._choose(images)]
+        self.losses = Losses()
+        images = joined_table(
+            [list_images(root, self.extensions, self.shards, self.losses) for root in self.roots]
+        )
+        self._check_losses(len(images))
+        data_list = _Entries(images, self._choose(images))
+        self._broken = BrokenImages(len(images), len(data_list), str(self.roots))
         for entry in spread(data_list, self.num_header_checks):
             try:
                 _check_header(entry)
             except ImageDecodeError as error:
-                self._note_broken(entry['img_path'], error, len(data_list))
+                self._broken.note_broken(entry['img_id'], entry['img_path'], error)
         return data_list
 
     def __getitem__(self, idx: int) -> Any:
@@ -122,10 +132,14 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
             raise IndexError(f'SA1BDataset has {len(self)} images, none at {idx}.')
         for step in range(len(self)):
             place = (idx + step) % len(self)
+            image = self.get_data_info(place)
             try:
-                return super().__getitem__(place)
+                sample = super().__getitem__(place)
             except ImageDecodeError as error:
-                self._note_broken(self.get_data_info(place)['img_path'], error, len(self))
+                self._broken.note_broken(image['img_id'], image['img_path'], error)
+            else:
+                self._broken.note_whole(image['img_id'])
+                return sample
         raise ImageDecodeError(f'None of the {len(self)} images of {self.roots} can be decoded.')
 
     def prepare_data(self, idx: int) -> Any:
@@ -136,7 +150,7 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         """
         if 'shard' not in self.get_data_info(idx):
             return super().prepare_data(idx)
-        if self.pipeline.transforms and _reads_files_only(self.pipeline.transforms[0]):
+        if _reads_files_only(self.pipeline.transforms):
             raise DatasetNotFoundError(
                 f"SA1BDataset: '{self.get_data_info(idx)['img_path']}' lies in a tar, which "
                 'LoadImageFromFile cannot read. Begin the pipeline with '
@@ -144,50 +158,62 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
             )
         return BaseDetDataset.prepare_data(self, idx)
 
-    def _note_broken(self, path: str, error: ImageDecodeError, total: int) -> None:
-        """Log a broken image, once, and raise if there are too many."""
-        if path in self._broken:
-            return
-        self._broken.add(path)
-        print_log(
-            f'{error} It is left out ({len(self._broken)} so far).', logger='current', level=30
-        )
-        if len(self._broken) > max(1, _MAX_BROKEN * total):
-            names = ', '.join(sorted(self._broken)[:5])
+    def _check_losses(self, num_images: int) -> None:
+        """Raise if damaged tars have lost too many images."""
+        lost, total = self.losses.count, num_images + self.losses.count
+        if lost > max(1, MAX_BROKEN * total):
             raise ImageDecodeError(
-                f'{len(self._broken)} of the {total} images of {self.roots} are broken, more than '
-                f'{_MAX_BROKEN:.0%}: {names}. Get the shards again, or leave them out with shards=.'
-            ) from error
+                f'About {lost} of {total} images of {self.roots} are lost, more than '
+                f'{MAX_BROKEN:.0%}, because tars are damaged: {"; ".join(self.losses.damaged[:5])}. '
+                'Get these again, or leave them out with shards=.'
+            )
 
-    def _all_images(self) -> list[dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for number, root in enumerate(self.roots):
-            for image in list_images(root, self.extensions, self.shards):
-                key = image['img_key']
-                known = found.get(key)
-                if known is not None and 'shard' not in image and 'shard' not in known:
-                    # Two folders with files of one name are two images; a tar and a folder are one.
-                    key = image['img_key'] = f'{number}:{key}'
-                elif known is not None and 'shard' in image:
-                    continue
-                found[key] = image
-        return [found[key] for key in sorted(found)] if len(self.roots) == 1 else [*found.values()]
-
-    def _choose(self, images: list[dict[str, Any]]) -> list[int]:
+    def _choose(self, images: ImageTable) -> NDArray[np.integer]:
         if self.split == 'all' and self.fraction == 1 and self.count is None:
-            return list(range(len(images)))
-        keys = [hashlib.sha1(f'{self.seed}/{x["img_key"]}'.encode()).digest() for x in images]
-        ranked = sorted(range(len(images)), key=lambda i: (keys[i], i))
+            return np.arange(len(images), dtype=np.uint32)
+        shuffled = images.shuffled(self.seed)
         num_val = min(self.num_val, max(1, len(images) // 10))
-        part = {'train': ranked[num_val:], 'val': ranked[:num_val], 'all': ranked}[self.split]
-        if not part:
+        part = {'train': shuffled[num_val:], 'val': shuffled[:num_val], 'all': shuffled}[self.split]
+        if not len(part):
             raise DatasetNotFoundError(
                 f'Of the {len(images)} images in {self.roots}, {num_val} are held out for '
                 f"validation and none is left for the split '{self.split}'. Add images, or "
                 "use split='all'."
             )
         part = part[: max(1, round(self.fraction * len(part)))]
-        return sorted(part[: self.count])
+        return np.sort(part[: self.count])
+
+
+class _Entries(Sequence[dict[str, Any]]):
+    """The data set's images, made into MMEngine's dicts one at a time.
+
+    Args:
+        images: All images.
+        chosen: (N,) which of them.
+    """
+
+    def __init__(self, images: ImageTable, chosen: NDArray[np.integer]) -> None:
+        self._images = images
+        self._chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> '_Entries': ...
+
+    def __getitem__(self, index: int | slice) -> 'dict[str, Any] | _Entries':
+        if isinstance(index, slice):
+            return _Entries(self._images, self._chosen[index])
+        number = int(self._chosen[index])
+        return dict(self._images[number], img_id=number, instances=[])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> '_Entries':
+        """Nothing of it changes, and a copy would be large."""
+        return self
 
 
 def _check_header(entry: dict[str, Any]) -> None:
@@ -198,5 +224,9 @@ def _check_header(entry: dict[str, Any]) -> None:
         decode(read_range(shard['path'], shard['offset'], shard['size']), entry['img_path'])
 
 
-def _reads_files_only(transform: Any) -> bool:
-    return type(transform).__name__ == 'LoadImageFromFile'
+def _reads_files_only(transforms: Sequence[Any]) -> bool:
+    first = transforms[0] if transforms else None
+    inner = getattr(
+        getattr(first, 'transforms', None), 'transforms', None
+    )  # LoadTeacherEmbedding's
+    return _reads_files_only(inner) if inner else type(first).__name__ == 'LoadImageFromFile'

@@ -9,43 +9,39 @@ import json
 import os
 import tarfile
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 from mmengine.logging import print_log
 
-_FORMAT = 1
+_FORMAT = 2
 _BLOCK = 512
 
 
 @dataclass(frozen=True)
-class TarMember:
-    """A file in a tar.
-
-    Attributes:
-        name: Its name there, without a leading ``./``.
-        offset: Where its bytes begin in the archive.
-        size: How many there are.
-    """
-
-    name: str
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True)
 class ShardIndex:
-    """What lies in a tar.
+    """What lies in a tar, in columns: a data set has millions of members.
 
     Attributes:
-        members: Its files, in the archive's order.
+        names: Its files' names in the archive's order, without a leading ``./``.
+        offsets: Where the bytes of each begin in the archive.
+        sizes: How many there are.
         damage: What is wrong with the archive, in words; empty if nothing is.
+        lost: Names of files that are not whole.
+        unread: Bytes behind the damage, in which there may be files whose names are not known.
     """
 
-    members: list[TarMember]
-    damage: list[str]
+    names: list[str] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    unread: int = 0
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def index_shard(path: str | os.PathLike[str]) -> ShardIndex:
@@ -66,9 +62,7 @@ def index_shard(path: str | os.PathLike[str]) -> ShardIndex:
         if found is not None:
             return found
     index = _scan(shard, status.st_size)
-    content = dict(
-        stamp, members=[list(asdict(m).values()) for m in index.members], damage=index.damage
-    )
+    content = dict(stamp, **asdict(index))
     for place in places:
         try:
             _write_whole(place, json.dumps(content))
@@ -145,28 +139,34 @@ class ShardReader:
 
 
 def _scan(shard: Path, size: int) -> ShardIndex:
-    members, damage = [], []
+    names: list[str] = []
+    offsets: list[int] = []
+    sizes: list[int] = []
+    damage: list[str] = []
+    lost: list[str] = []
     end = 0
     try:
         with tarfile.open(shard, mode='r:') as archive:
-            while True:
-                member = archive.next()
-                if member is None:
+            while (member := archive.next()) is not None:
+                end = archive.offset
+                if not member.isfile():
+                    continue
+                name = member.name.removeprefix('./')
+                if member.offset_data + member.size > size:
+                    damage.append(f'{name} is cut off')
+                    lost.append(name)
                     break
-                if member.isfile():
-                    if member.offset_data + member.size > size:
-                        damage.append(f'{member.name} is cut off')
-                        break
-                    name = member.name.removeprefix('./')
-                    members.append(TarMember(name, member.offset_data, member.size))
-            end = archive.offset
+                names.append(name)
+                offsets.append(member.offset_data)
+                sizes.append(member.size)
     except tarfile.ReadError as error:
-        damage.append(f'{error} behind {members[-1].name if members else "its beginning"}')
+        damage.append(f'{error} behind {names[-1] if names else "its beginning"}')
     if not damage and not _ends(shard, end):
         # tarfile takes a broken header, and a file cut off between members, for the end.
-        last = members[-1].name if members else 'its beginning'
+        last = names[-1] if names else 'its beginning'
         damage.append(f'nothing can be read behind {last}, where the archive does not end')
-    return ShardIndex(members, damage)
+    unread = max(size - end, 0) if damage else 0
+    return ShardIndex(names, offsets, sizes, damage, lost, unread)
 
 
 def _ends(shard: Path, offset: int) -> bool:
@@ -190,13 +190,20 @@ def _read_index(place: Path, stamp: dict[str, int]) -> ShardIndex | None:
         return None  # none, or not a whole one
     if not isinstance(content, dict) or any(content.get(k) != v for k, v in stamp.items()):
         return None
-    return ShardIndex([TarMember(*entry) for entry in content['members']], content['damage'])
+    return ShardIndex(**{column.name: content[column.name] for column in fields(ShardIndex)})
 
 
 def _write_whole(place: Path, text: str) -> None:
     """Write a file so that others see all of it or nothing."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile('w', dir=place.parent, suffix='.part', delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, place)
+    part = ''
+    try:
+        with NamedTemporaryFile('w', dir=place.parent, suffix='.part', delete=False) as file:
+            part = file.name
+            file.write(text)
+        os.chmod(part, 0o644)
+        os.replace(part, place)
+    except OSError:
+        if part:
+            Path(part).unlink(missing_ok=True)  # of a full disk
+        raise

@@ -1,9 +1,11 @@
+import io
 import tarfile
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from rs4d.datasets import DatasetNotFoundError, ImageDecodeError, SA1BDataset
@@ -19,6 +21,14 @@ def shards(tmp_path):
         cv2.imwrite(str(folder / f'sa_{i}.jpg'), np.full((20, 30, 3), i, np.uint8))
         (folder / f'sa_{i}.json').write_text('{}')
     return tmp_path
+
+
+def forget_loggers():
+    """MMEngine logs with the newest one, which may be another test's."""
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            handler.close()
+    MMLogger._instance_dict.clear()
 
 
 def names(root, **kwargs):
@@ -104,15 +114,78 @@ def test_single_image_leaves_nothing_to_train_on(tmp_path):
         SA1BDataset(data_root=str(tmp_path), split='train')
 
 
-def test_one_broken_image_is_replaced_and_named(shards, capfd):
+@pytest.fixture
+def log(tmp_path_factory):
+    """Return a function that gives the lines of the run's log."""
+    forget_loggers()
+    file = tmp_path_factory.mktemp('log') / 'run.log'
+    MMLogger.get_instance('run', log_file=str(file), file_mode='a')
+    yield lambda: file.read_text().splitlines()
+    forget_loggers()
+
+
+def test_one_broken_image_is_replaced_and_named(shards, log):
     (shards / 'sa_000000/sa_0.jpg').write_bytes(b'nothing')
     dataset = SA1BDataset(data_root=str(shards), num_header_checks=0, pipeline=PIPELINE)
-    keys = [sample['data_samples'].img_path for sample in dataset]
-    assert len(keys) == 40
-    assert keys[0] == keys[1]  # the next one in its place
-    assert capfd.readouterr().out.count('sa_0.jpg') <= 1
+    for _ in range(2):
+        keys = [sample['data_samples'].img_path for sample in dataset]
+        assert len(keys) == 40
+        assert keys[0] == keys[1]  # the next one in its place
+    (line,) = [line for line in log() if 'sa_0.jpg' in line]
+    assert '(1 broken of 1 read so far)' in line
     with pytest.raises(ImageDecodeError, match=r'sa_0\.jpg'):
         dataset.prepare_data(0)
+
+
+def tar_with_broken(folder, number, broken):
+    """A tar in which some of the images are none."""
+    whole = cv2.imencode('.jpg', np.zeros((16, 16, 3), np.uint8))[1].tobytes()
+    with tarfile.open(folder / 'sa_000000.tar', 'w') as archive:
+        for i in range(number):
+            data = b'nothing' if i in broken else whole
+            member = tarfile.TarInfo(f'./sa_{i}.jpg')
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+def loader_of(root, num_workers):
+    return Runner.build_dataloader(
+        dict(
+            batch_size=8,
+            num_workers=num_workers,
+            persistent_workers=False,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            dataset=dict(
+                type='SA1BDataset',
+                data_root=str(root),
+                num_header_checks=0,
+                pipeline=[dict(type='LoadReducedImage'), dict(type='PackDetInputs')],
+            ),
+        ),
+        seed=0,
+    )
+
+
+def test_workers_count_broken_images_together(tmp_path, log):
+    # 3 % of the set, but for none of the workers alone more than 1 % of it.
+    broken = set(range(5, 400, 34))
+    tar_with_broken(tmp_path, 400, broken)
+    with pytest.raises(ImageDecodeError, match=r'5 of the 400 images.*more than 1%'):
+        list(loader_of(tmp_path, num_workers=4))
+    named = [line for line in log() if 'Another one takes its place' in line]
+    assert 5 <= len(named) <= len(broken)
+
+
+def test_few_broken_images_are_no_error_and_named_once(tmp_path, log):
+    tar_with_broken(tmp_path, 400, {17, 350})
+    loader = loader_of(tmp_path, num_workers=4)
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        assert sum(len(batch['inputs']) for batch in loader) == 400
+        for name in ('sa_17.jpg', 'sa_350.jpg'):
+            assert sum(f'/{name}' in line for line in log()) == 1
+    assert sum('(2 broken of' in line for line in log()) == 1
+    assert loader.dataset._broken.count() == (2, 400)
 
 
 def test_several_broken_images_of_few_are_an_error(shards):
@@ -186,12 +259,42 @@ def test_counts_are_nested_and_depend_on_the_seed(tars):
     assert len(entries(tars, count=1000)) == 40
 
 
-def test_cut_off_tar_is_used_as_far_as_it_goes(tars):
+def test_cut_off_tar_is_used_as_far_as_it_goes(tars, log):
     shard = tars / 'sa_000000.tar'
-    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 3])
+    with tarfile.open(shard) as archive:
+        cut = archive.getmember('./sa_18.jpg')
+    shard.write_bytes(shard.read_bytes()[: cut.offset_data + 10])
     found = entries(tars)
     assert 26 < len(found) < 40
     assert all(entry['shard']['size'] > 0 for entry in found)
+    entries(tars, split='train')
+    (line,) = [line for line in log() if 'sa_000000.tar' in line]
+    assert 'lost: 1 (sa_18.jpg).' in line
+    assert f'{len(found) - 26} images in it are used' in line
+
+
+def test_much_lost_in_a_damaged_tar_is_an_error(tars, log):
+    shard = tars / 'sa_000000.tar'
+    data = bytearray(shard.read_bytes())
+    with tarfile.open(shard) as archive:
+        second = archive.getmembers()[2]
+    data[second.offset + 20 : second.offset + 60] = b'z' * 40
+    shard.write_bytes(data)
+    with pytest.raises(ImageDecodeError, match=r'images of .* are lost.*sa_000000\.tar'):
+        entries(tars)
+    assert any('none of them known by name) and about' in line for line in log())
+    assert len(entries(tars, shards=['sa_000001', 'sa_000002'])) == 26
+
+
+def test_parts_of_a_data_set_share_its_list(tars):
+    train, val = (SA1BDataset(data_root=str(tars), split=split) for split in ('train', 'val'))
+    assert train.data_list._images is val.data_list._images
+    few = train.get_subset([3, 1])
+    assert [few[i] for i in range(2)] == [
+        dict(train[i], sample_idx=n) for n, i in enumerate([3, 1])
+    ]
+    assert train.get_subset(5).data_list[4] == train.data_list[4]
+    assert len(SA1BDataset(data_root=str(tars), indices=7, serialize_data=True)) == 7
 
 
 def test_plain_loading_of_tars_is_explained(tars):

@@ -1,5 +1,6 @@
 """Indices of tar shards and reading by offset, on whole and on damaged archives."""
 
+import errno
 import io
 import os
 import pickle
@@ -27,8 +28,11 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read_all(shard: Path) -> dict[str, bytes]:
-    reader = ShardReader()
-    return {m.name: reader.read(str(shard), m.offset, m.size) for m in index_shard(shard).members}
+    reader, index = ShardReader(), index_shard(shard)
+    return {
+        name: reader.read(str(shard), offset, size)
+        for name, offset, size in zip(index.names, index.offsets, index.sizes, strict=True)
+    }
 
 
 def test_members_read_as_tarfile_reads_them(shard: Path) -> None:
@@ -47,9 +51,9 @@ def test_index_is_kept_until_the_shard_changes(
         assert index_shard(shard) == first
     with tarfile.open(shard, 'a') as archive:
         archive.addfile(tarfile.TarInfo('new.jpg'))
-    assert len(index_shard(shard).members) == len(first.members) + 1
+    assert len(index_shard(shard)) == len(first) + 1
     index.write_text(index.read_text()[:-20])  # half an index
-    assert len(index_shard(shard).members) == len(first.members) + 1
+    assert len(index_shard(shard)) == len(first) + 1
 
 
 def test_read_only_folder_keeps_its_index_elsewhere(
@@ -77,7 +81,7 @@ def test_what_is_whole_of_a_cut_off_shard_is_listed(shard: Path, keep: int) -> N
     shard.write_bytes(shard.read_bytes()[:keep])
     index = index_shard(shard)
     assert index.damage
-    assert len(index.members) == keep // 1536
+    assert len(index) == keep // 1536
     assert read_all(shard) == dict(list(FILES.items())[: keep // 1536])
 
 
@@ -86,20 +90,39 @@ def test_a_broken_header_does_not_pass_for_the_end(shard: Path) -> None:
     data[1536 + 20 : 1536 + 60] = b'z' * 40
     shard.write_bytes(data)
     index = index_shard(shard)
-    assert [m.name for m in index.members] == ['sa_0.jpg']
+    assert index.names == ['sa_0.jpg']
     assert 'sa_0.jpg' in index.damage[0]
+    assert index.lost == []
+    assert index.unread == len(data) - 1536
+
+
+def test_what_is_cut_off_is_named(shard: Path) -> None:
+    shard.write_bytes(shard.read_bytes()[: 2 * 1536 + 600])
+    for _ in range(2):  # made, and read again
+        index = index_shard(shard)
+        assert (index.lost, index.unread) == (['sa_2.jpg'], 0)
+
+
+def test_full_disk_leaves_nothing_behind(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'replace', full)
+    assert list(read_all(shard)) == list(FILES)
+    assert [path.name for path in shard.parents[1].rglob('*') if path.is_file()] == [shard.name]
 
 
 def test_few_archives_stay_open_and_none_travels(shard: Path) -> None:
     reader = ShardReader(max_open=2)
-    member = index_shard(shard).members[0]
+    index = index_shard(shard)
+    place = (index.offsets[0], index.sizes[0])
     for i in range(4):
         link = shard.with_name(f'link{i}.tar')
         link.symlink_to(shard)
-        assert reader.read(str(link), member.offset, member.size) == FILES['sa_0.jpg']
+        assert reader.read(str(link), *place) == FILES['sa_0.jpg']
     assert len(reader._files) == 2
     copy = pickle.loads(pickle.dumps(reader))
     assert len(copy._files) == 0
-    assert copy.read(str(shard), member.offset, member.size) == FILES['sa_0.jpg']
+    assert copy.read(str(shard), *place) == FILES['sa_0.jpg']
     reader.close()
     assert len(reader._files) == 0

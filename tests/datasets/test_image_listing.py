@@ -1,0 +1,142 @@
+"""Lists of images in columns hold what lists of dicts would, in the order that their keys give."""
+
+import hashlib
+import os
+import random
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rs4d.datasets import image_listing
+from rs4d.datasets.image_listing import list_images
+from rs4d.datasets.image_table import ImageGroup, ImageTable, joined_table, sorted_table
+
+NAMES = ['a.jpg', 'b/a.jpg', 'b/c.jpg', 'b-a.jpg', 'ä.jpg', 'z.jpg', 'sa_10.jpg', 'sa_9.jpg']
+
+
+def random_groups(rng: random.Random, root: str) -> list[ImageGroup]:
+    """Folders first, then tars, as a listing has them."""
+    groups = []
+    for archive in (None, None, f'{root}/x.tar', f'{root}/y.tar'):
+        prefix = rng.choice(['', 'b/', 'b-/', 'c/'])
+        names = rng.sample(NAMES, rng.randint(1, len(NAMES)))
+        if archive is None:
+            if any(g.prefix == prefix and g.archive is None for g in groups):
+                continue  # a folder is met once
+            names = [name for name in names if '/' not in name] or ['only.jpg']
+            groups.append(ImageGroup.of(f'{root}/{prefix}', prefix, names))
+        else:
+            offsets = [rng.randint(0, 99) for _ in names]
+            sizes = [len(name) for name in names]
+            groups.append(ImageGroup.of(f'{archive}/', prefix, names, archive, offsets, sizes))
+    return groups
+
+
+def as_dicts(groups: Sequence[ImageGroup]) -> list[dict[str, Any]]:
+    """The images of groups sorted by key, the first of each."""
+    found: dict[str, dict[str, Any]] = {}
+    for group in groups:
+        for row in range(len(group)):
+            image = group.image(row)
+            found.setdefault(image['img_key'], image)
+    return [found[key] for key in sorted(found)]
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_tables_of_one_and_of_several_roots(seed: int) -> None:
+    rng = random.Random(seed)
+    roots = [random_groups(rng, f'root{i}') for i in range(3)]
+    tables = [sorted_table(tuple(groups)) for groups in roots]
+    lists = [as_dicts(groups) for groups in roots]
+    assert [list(table) for table in tables] == lists
+    expected: dict[str, dict[str, Any]] = {}
+    for number, images in enumerate(lists):
+        for image in images:
+            key = image['img_key']
+            known = expected.get(key)
+            if known is not None and 'shard' in image:
+                continue
+            if known is not None and 'shard' not in known:
+                key = f'{number}:{key}'
+                image = dict(image, img_key=key)
+            expected[key] = image
+    joined = joined_table(tables)
+    assert list(joined) == list(expected.values())
+    assert [key.decode() for key in joined.keys().tolist()] == [x['img_key'] for x in joined]
+    assert list(joined[2:5]) == list(joined)[2:5]
+    assert joined[-1] == list(joined)[-1]
+
+
+def test_order_by_hash_is_that_of_the_whole_digests() -> None:
+    table = sorted_table((ImageGroup.of('r/', 'ü/', [f'{i}.jpg' for i in range(500)]),))
+    for seed in (0, 7):
+        digests = [hashlib.sha1(f'{seed}/{x["img_key"]}'.encode()).digest() for x in table]
+        assert table.shuffled(seed).tolist() == sorted(range(500), key=digests.__getitem__)
+
+
+def test_an_image_costs_tens_of_bytes() -> None:
+    names = [f'sa_{i}.jpg' for i in range(100_000)]
+    numbers = range(100_000)
+    table = sorted_table((ImageGroup.of('t/', 'p/', names, 't.tar', numbers, numbers),))
+    arrays = [table.rows, *(getattr(table.groups[0], x) for x in ('names', 'offsets', 'sizes'))]
+    assert all(isinstance(array, np.ndarray) for array in arrays)
+    assert sum(array.nbytes for array in arrays) <= 40 * len(table)
+
+
+@pytest.fixture
+def tars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    root = tmp_path / 'data'
+    root.mkdir()
+    for i in range(4):
+        with tarfile.open(root / f'sa_{i:06d}.tar', 'w') as archive:
+            for name in (f'./sa_{i}.jpg', f'./sa_{i}.json', f'sa_{i:06d}/sa_{i}0.jpg'):
+                archive.addfile(tarfile.TarInfo(name))
+    return root
+
+
+def test_archives_that_repeat_their_name(tars: Path) -> None:
+    found = {
+        x['img_key']: os.path.relpath(x['img_path'], tars) for x in list_images(tars, ['.jpg'])
+    }
+    assert len(found) == 8
+    assert found['sa_000001/sa_1.jpg'] == 'sa_000001.tar/sa_1.jpg'
+    assert found['sa_000001/sa_10.jpg'] == 'sa_000001.tar/sa_000001/sa_10.jpg'
+
+
+@pytest.mark.parametrize('rank', range(3))
+def test_ranks_begin_at_different_tars(
+    tars: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    order: list[str] = []
+    index_shard = image_listing.index_shard
+
+    def watched(path: str) -> Any:
+        order.append(Path(path).stem[-1])
+        return index_shard(path)
+
+    expected = list(list_images(tars, ['.jpg']))
+    image_listing._tar_content.cache_clear()
+    monkeypatch.setattr(image_listing, 'index_shard', watched)
+    monkeypatch.setattr(image_listing, 'get_rank', lambda: rank)
+    monkeypatch.setattr(image_listing, 'get_world_size', lambda: 3)
+    table = list_images(tars, ['.jpg'])
+    assert list(table) == expected
+    assert ''.join(order) == ['0123', '1230', '2301'][rank]
+    assert isinstance(table, ImageTable)
+    assert list_images(tars, ['.jpg']) is table  # neither read nor sorted again
+    assert len(order) == 4
+
+
+def test_long_indexing_is_reported(tars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(image_listing, 'print_log', lambda text, **_: lines.append(text))
+    list_images(tars, ['.jpg'])
+    assert lines == []
+    monkeypatch.setattr(image_listing, '_PROGRESS_SECONDS', 0)
+    list_images(tars, ['.jpg'])
+    assert [line.split(' tars')[0] for line in lines] == ['1 of 4', '2 of 4', '3 of 4']
