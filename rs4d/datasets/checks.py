@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -238,18 +238,39 @@ def read_image_size(path: str | os.PathLike) -> tuple[int, int]:
         ImageDecodeError: The file is no image.
     """
     try:
-        with Image.open(path) as image:
+        size = size_from_header(path)
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(f"The image '{path}' does not exist.") from error
+    if size is not None:
+        return size
+    height, width = decode_image(path).shape[:2]
+    return width, height
+
+
+def size_from_header(source: str | os.PathLike | BinaryIO) -> tuple[int, int] | None:
+    """Read an image's size from its header, if Pillow knows the format.
+
+    Args:
+        source: The image file, or an open one, of which the beginning is enough.
+
+    Returns:
+        Width and height in pixels, upright; None if Pillow cannot tell, as of some TIFFs that OpenCV
+        reads.
+
+    Raises:
+        FileNotFoundError: The file is absent.
+    """
+    try:
+        with Image.open(source) as image:
             width, height = image.size
             # OpenCV turns such JPEGs upright when it loads them.
             if image.format == 'JPEG' and image.getexif().get(_ORIENTATION, 1) >= 5:
                 width, height = height, width
             return width, height
-    except FileNotFoundError as error:
-        raise DatasetNotFoundError(f"The image '{path}' does not exist.") from error
+    except FileNotFoundError:
+        raise
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError):
-        # Pillow does not know every TIFF that OpenCV reads.
-        height, width = decode_image(path).shape[:2]
-        return width, height
+        return None
 
 
 def decode_image(path: str | os.PathLike, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:

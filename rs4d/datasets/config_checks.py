@@ -13,7 +13,7 @@ from rs4d.errors import UserError
 from .annotation_checks import instance_findings, structure_findings, without_broken_entries
 from .checks import check_categories, read_coco
 from .errors import AnnotationError, ImageDecodeError
-from .image_checks import duplicate_findings, file_findings
+from .image_checks import ImageFile, duplicate_findings, file_findings
 from .report import ERROR, WARNING, DatasetReport, Finding, Subset
 
 SPLITS = ('train', 'val', 'test')
@@ -35,7 +35,7 @@ def check_config(cfg: Config, files: bool = True, decode: bool = False) -> Datas
         What the data sets hold, and everything that was found.
     """
     report = DatasetReport()
-    paths: dict[str, list[str]] = {}
+    present: dict[str, list[ImageFile]] = {}
     for name, settings in _data_sets(cfg):
         subset, findings, images = _check_one(name, settings)
         report.subsets.append(subset)
@@ -43,10 +43,9 @@ def check_config(cfg: Config, files: bool = True, decode: bool = False) -> Datas
         report.findings += _check_heads(cfg, subset)
         report.findings += _check_evaluators(cfg, subset)
         if files and images:
-            found, present = file_findings(images, name, decode)
+            found, present[name] = file_findings(images, name, decode)
             report.findings += found
-            paths[name] = present
-    report.findings += duplicate_findings(paths)
+    report.findings += duplicate_findings(present)
     return report
 
 
@@ -89,7 +88,7 @@ def _leaves(settings: Any) -> Iterator[dict[str, Any]]:
 
 def _check_one(
     name: str, settings: dict[str, Any]
-) -> tuple[Subset, list[Finding], list[dict[str, Any]]]:
+) -> tuple[Subset, list[Finding], list[ImageFile]]:
     subset = Subset(name, str(settings.get('type')), str(settings.get('ann_file') or ''))
     try:
         # Paths and classes are worked out by the class itself; nothing is read yet.
@@ -103,7 +102,7 @@ def _check_one(
         return subset, [_failure(error, name)], []
 
 
-def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], list[dict[str, Any]]]:
+def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], list[ImageFile]]:
     coco = read_coco(dataset.ann_file, getattr(dataset, 'HOW_TO_GET', '') or _REMEDY)
     findings = structure_findings(coco, subset.name)
     coco = without_broken_entries(coco)
@@ -126,11 +125,7 @@ def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], li
         findings.append(Finding(ERROR, 'missing folder', subset.name, 1, message))
         return subset, findings, []
     images = [
-        dict(
-            path=os.path.join(folder, image['file_name']),
-            width=image['width'],
-            height=image['height'],
-        )
+        ImageFile(os.path.join(folder, image['file_name']), noted=(image['width'], image['height']))
         for image in coco['images']
     ]
     return subset, findings, images
@@ -155,14 +150,31 @@ def _unused_classes(
 
 def _check_unlabelled(
     subset: Subset, dataset: Any
-) -> tuple[Subset, list[Finding], list[dict[str, Any]]]:
+) -> tuple[Subset, list[Finding], list[ImageFile]]:
     roots = getattr(dataset, 'roots', None) or [dataset.data_root]
     subset.source = ', '.join(map(str, roots))
+    if hasattr(dataset, 'num_header_checks'):
+        dataset.num_header_checks = 0  # what is broken is found here, all of it
     dataset.full_init()
     subset.images = len(dataset)
-    paths = [dataset.get_data_info(index).get('img_path') for index in range(len(dataset))]
-    # What lies inside of an archive is checked by who reads the archive.
-    return subset, [], [dict(path=path) for path in paths if path and os.path.isfile(path)]
+    images = []
+    for info in map(dataset.get_data_info, range(len(dataset))):
+        path, shard = info.get('img_path'), info.get('shard')
+        if path and shard:
+            images.append(ImageFile(path, shard['path'], shard['offset'], shard['size']))
+        elif path:
+            images.append(ImageFile(path))
+    losses = getattr(dataset, 'losses', None)
+    if losses is None or not losses.damaged:
+        return subset, [], images
+    meaning = (
+        f'About {losses.count} images in them are lost and the run goes on without them. Get the '
+        'tars again.'
+    )
+    damage = Finding(
+        WARNING, 'damaged tars', subset.name, len(losses.damaged), meaning, losses.damaged
+    )
+    return subset, [damage], images
 
 
 def _failure(error: UserError, name: str) -> Finding:

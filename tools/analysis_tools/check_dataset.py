@@ -3,7 +3,7 @@
 Looked at are the annotation files (structure, categories, ids, boxes, polygons), the image files
 (missing, broken, of another size than noted) and their contents (the same image twice, or in train
 and val). Errors ruin or stop a run; warnings are left to you. Data sets without labels are checked
-for broken files and images that occur twice.
+for broken images and images that occur twice, in files and in tars.
 
 Exit code: 0 if there is no error, 1 if there is (with --strict also for a warning), 2 if the config
 cannot be read.

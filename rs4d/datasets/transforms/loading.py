@@ -96,7 +96,10 @@ def decode(data: bytes, path: str, scale: tuple[int, int] | None = None) -> np.n
         ImageDecodeError: The bytes are no whole image.
     """
     flag = _REDUCED.get(reduction(data, scale), cv2.IMREAD_COLOR)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
+    except cv2.error:  # a header with impossible sizes
+        image = None
     # OpenCV fills what is missing of a JPEG with grey; a whole one has its end mark.
     cut_off = data[:2] == b'\xff\xd8' and b'\xff\xd9' not in data[-4096:]
     if image is None or cut_off:
