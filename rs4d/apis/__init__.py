@@ -1,9 +1,11 @@
 """Running things: what the tools are made of."""
 
+from rs4d.checkpoints import CheckpointWriteError
+
 from .checkpoints import check_checkpoint, check_pretrained, read_state_dict
 from .cli import load_config
 from .complexity import Complexity, build_for_counting, count_complexity
-from .errors import CheckpointWriteError, SetupError
+from .errors import SetupError
 from .preflight import check_testing, check_training
 from .runner import AtomicRunner
 

@@ -20,10 +20,6 @@ class SetupError(UserError, ValueError):
     """A config, file or option that cannot work together with the rest."""
 
 
-class CheckpointWriteError(UserError, OSError):
-    """A checkpoint could not be written; what was there before is untouched."""
-
-
 def explain(error: BaseException) -> str | None:
     """Put an error that its user can put right into one paragraph.
 

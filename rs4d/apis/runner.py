@@ -1,24 +1,18 @@
 """MMEngine's runner, as it has to be for long runs: resumable, on CPUs and GPUs, sure of its files."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from rs4d.checkpoints import logged_load
+from rs4d.checkpoints import logged_load, remove_unfinished, written_whole
 from rs4d.engine.distributed import init_on_cpu
 from rs4d.engine.loops import ResumableTrainLoop
-
-from .errors import CheckpointWriteError
-
-_PART = '.part'
 
 
 @RUNNERS.register_module()
@@ -68,10 +62,7 @@ class AtomicRunner(Runner):
         Returns:
             The model.
         """
-        if is_main_process():
-            # What a killed run had not finished writing.
-            for part in Path(self.work_dir).glob(f'*.pth{_PART}'):
-                part.unlink()
+        remove_unfinished(self.work_dir)
         return super().train()
 
     def resume(
@@ -144,22 +135,8 @@ class AtomicRunner(Runner):
             # Object stores write a file in one step as it is.
             super().save_checkpoint(out_dir, filename, file_client_args, *rest, backend_args)
             return
-        target = Path(out_dir) / filename
-        part = target.with_name(f'{filename}{_PART}')
-        try:
+        with written_whole(Path(out_dir) / filename) as part:
             super().save_checkpoint(out_dir, part.name, None, *rest, None)
-            if is_main_process():
-                _flush(part)
-                part.replace(target)
-        except OSError as error:
-            raise CheckpointWriteError(
-                f"The checkpoint '{target}' could not be written: {error.strerror or error}. Free "
-                'some space, or choose a --work-dir that can be written to; with --resume the '
-                'training goes on from the newest checkpoint that is there.'
-            ) from error
-        finally:
-            if is_main_process():
-                part.unlink(missing_ok=True)
 
     def _maybe_compile(self, target: str) -> None:
         options = self.cfg.get('compile')
@@ -173,12 +150,3 @@ class AtomicRunner(Runner):
                 encoder.compile(**({} if options is True else dict(options)))
                 names.append(name)
         self.logger.info(f'Compiling {", ".join(names)}; the first steps take their time.')
-
-
-def _flush(path: Path) -> None:
-    """Have the disk write a file before its name says that it is there."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

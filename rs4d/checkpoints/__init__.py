@@ -11,16 +11,23 @@ from .encoder_files import (
     read_header,
     write_encoder,
 )
-from .errors import CheckpointMismatchError, CheckpointNotFoundError, UnsafeCheckpointError
+from .errors import (
+    CheckpointMismatchError,
+    CheckpointNotFoundError,
+    CheckpointWriteError,
+    UnsafeCheckpointError,
+)
 from .load_report import LoadReport, logged_load
 from .loaders import load_from_file, load_from_http
 from .pretrained_init import LoggedPretrainedInit
 from .reading import read_checkpoint, state_dict_of
+from .writing import remove_unfinished, written_whole
 
 __all__ = [
     'HEADER_KEY',
     'CheckpointMismatchError',
     'CheckpointNotFoundError',
+    'CheckpointWriteError',
     'LoadReport',
     'LoggedPretrainedInit',
     'UnsafeCheckpointError',
@@ -32,6 +39,8 @@ __all__ = [
     'logged_load',
     'read_checkpoint',
     'read_header',
+    'remove_unfinished',
     'state_dict_of',
     'write_encoder',
+    'written_whole',
 ]

@@ -73,7 +73,7 @@ class Kill:
 
 
 class FullDisk:
-    """Lets no file of a checkpoint's size be written any more after some checkpoints."""
+    """Lets no checkpoint be written whole after some; logs still fit."""
 
     def __init__(self, writes: int) -> None:
         self.writes = writes
@@ -86,10 +86,14 @@ class FullDisk:
         original = LocalBackend.put
 
         def counted(*args: object, **kwargs: object) -> object:
-            if self.writes == 0:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
             self.writes -= 1
-            return original(*args, **kwargs)
+            limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+            if self.writes < 0:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+            try:
+                return original(*args, **kwargs)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
         setattr(LocalBackend, 'put', counted)  # noqa: B010 - a method
 

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from rs4d.checkpoints import (
+    CheckpointWriteError,
     describe_encoder,
     encoder_prefix,
     read_checkpoint,
@@ -23,7 +24,7 @@ from rs4d.checkpoints import (
 )
 from rs4d.errors import UserError
 
-from ..errors import CheckpointWriteError, SetupError
+from ..errors import SetupError
 
 _WRAPPED = 'module.'
 _STUDENT = 'student.'
