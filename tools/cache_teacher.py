@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -31,12 +31,14 @@ from rs4d.datasets.teacher_cache import (
     TeacherCacheError,
     TeacherCacheWriter,
     rank_of,
+    read_skipped,
+    some_names,
+    too_many_skipped,
     verify_cache,
 )
 from rs4d.datasets.teacher_cache.index import done_keys
 
 GIB = 2**30
-MAX_BROKEN = 0.01
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -70,6 +72,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='change settings',
     )
     args = parser.parse_args(argv)
+    # Ranks of a launcher write into one terminal or file; those by hand have one each.
+    args.shows = args.rank is not None or _from_launcher(None, ('RANK', 'SLURM_PROCID'), 0) == 0
     args.rank = _from_launcher(args.rank, ('RANK', 'SLURM_PROCID'), 0)
     args.world_size = _from_launcher(args.world_size, ('WORLD_SIZE', 'SLURM_NTASKS'), 1)
     return args
@@ -98,20 +102,25 @@ def cache_teacher(args: argparse.Namespace) -> None:
     encoder = TeacherEncoder(cfg, torch.device(args.device), args.dtype)
     if args.dry_run:
         done = done_keys(Path(args.out))
-        Estimate(args, images, encoder, done).report()
+        estimate = Estimate(args, images, encoder, done, read_skipped(args.out))
+        if args.shows:
+            estimate.report()
         return
     writer = TeacherCacheWriter(args.out, args.rank, args.world_size, args.images_per_shard)
     try:
-        estimate = Estimate(args, images, encoder, writer.done)
-        estimate.report()
+        require_readable(args, images)
+        estimate = Estimate(args, images, encoder, writer.done, writer.skipped)
+        if args.shows:
+            estimate.report()
         estimate.require_space()
-        if estimate.header is not None:
-            writer.start(estimate.header)
-            encode(args, images, estimate, encoder, writer)
+        encode(args, images, estimate, encoder, writer)
     finally:
         writer.close()
-    missing = len(set(images.keys) - done_keys(Path(args.out)))
+    skipped = skipped_of(args, images)
+    missing = len(set(images.keys) - done_keys(Path(args.out)) - set(skipped))
     rest = f'; {missing} images are still missing' if missing else ', which is complete'
+    if skipped:
+        rest += f' but for {len(skipped)} that could not be read' if not missing else ''
     print(f"Rank {args.rank} of {args.world_size} has done its part of '{args.out}'{rest}.")
 
 
@@ -143,6 +152,18 @@ def complete_options(args: argparse.Namespace, cfg: Config) -> None:
         args.device = f'cuda:{local % count}' if count else 'cpu'
 
 
+def skipped_of(args: argparse.Namespace, images: ImagesToCache) -> dict[str, str]:
+    """Read which of the config's images could not be read, by any rank so far, and why."""
+    return {key: why for key, why in read_skipped(args.out).items() if key in images}
+
+
+def require_readable(args: argparse.Namespace, images: ImagesToCache) -> None:
+    """Raise if too many images could not be read."""
+    problem = too_many_skipped(skipped_of(args, images), len(images))
+    if problem is not None:
+        raise TeacherCacheError(f"The teacher cache '{args.out}': {problem}")
+
+
 class Estimate:
     """What is left to do, and what it will take.
 
@@ -151,10 +172,11 @@ class Estimate:
         images: All images.
         encoder: The teacher.
         done: Keys of the images that are in the cache.
+        skipped: Of those that are known to be unreadable.
 
     Attributes:
         mine: Indices of the images that this rank has to encode.
-        header: What the cache will be of; None if this rank has nothing to do.
+        header: What the cache will be of; None if this rank has nothing to encode.
     """
 
     def __init__(
@@ -162,11 +184,13 @@ class Estimate:
         args: argparse.Namespace,
         images: ImagesToCache,
         encoder: TeacherEncoder,
-        done: set[str],
+        done: Collection[str],
+        skipped: Collection[str],
     ) -> None:
         self.args = args
         self.total = len(images)
-        missing = [i for i, key in enumerate(images.keys) if key not in done]
+        self.done = sum(key in done for key in images.keys)
+        missing = [i for i, key in enumerate(images.keys) if key not in done and key not in skipped]
         self.missing = len(missing)
         self.mine = [i for i in missing if rank_of(images.keys[i], args.world_size) == args.rank]
         self.header: CacheHeader | None = None
@@ -196,9 +220,11 @@ class Estimate:
     def report(self) -> None:
         """Print the estimate."""
         args = self.args
+        skipped = self.total - self.done - self.missing
+        unread = f' and {skipped} known to be unreadable' if skipped else ''
         print(
-            f'{self.total} images, {self.total - self.missing} of them in the cache '
-            f"'{args.out}' already; rank {args.rank} of {args.world_size} encodes {len(self.mine)}."
+            f"{self.total} images, {self.done} of them in the cache '{args.out}' already{unread}; "
+            f'rank {args.rank} of {args.world_size} encodes {len(self.mine)}.'
         )
         if self.header is None:
             return
@@ -234,37 +260,39 @@ def encode(
     writer: TeacherCacheWriter,
 ) -> None:
     """Encode images and write them; what is ready is also written when interrupted."""
-    indices, header = estimate.mine, cast(CacheHeader, estimate.header)
+    header = estimate.header
+    if header is not None:
+        writer.start(header)
     loader = DataLoader(
-        Subset(images, indices),
+        Subset(images, estimate.mine),
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         collate_fn=list,
     )
-    broken: list[LoadedImage] = []
+    batches: Iterable[list[LoadedImage]] = loader
+    if args.shows:
+        batches = progress(loader, len(estimate.mine), args.batch_size)
     try:
-        for batch in progress(loader, len(indices), args.batch_size):
+        for batch in batches:
             whole = [image for image in batch if image.pixels is not None]
-            for image in batch:
-                if image.pixels is None:
-                    broken.append(image)
-                    print(f'\nSkipped: {image.problem}', flush=True)
+            if whole and header is None:
+                # Those of the estimate could not be read.
+                header = encoder.header(images.pipeline, whole[0])
+                writer.start(header)
             for image in whole:
-                require_size(image, header.image_size)
+                require_size(image, cast(CacheHeader, header).image_size)
             if whole:
                 for image, maps in zip(whole, encoder(whole), strict=True):
                     writer.add(image.key, maps, image.img_shape)
+            for image in batch:
+                if image.pixels is None:
+                    print(f'\nSkipped: {image.problem}', flush=True)
+                    writer.skip(image.key, image.problem)
+            if len(whole) < len(batch):
+                require_readable(args, images)
     finally:
         # Whatever stopped it, these images are encoded.
         writer.flush()
-    if broken:
-        print(f'{len(broken)} of {len(indices)} images could not be read and are not in the cache.')
-    if len(broken) > MAX_BROKEN * len(indices):
-        raise TeacherCacheError(
-            f'{len(broken)} of {len(indices)} images could not be read, more than '
-            f'{MAX_BROKEN:.0%}: {", ".join(image.key for image in broken[:5])} and so on. Get them '
-            'again; the embeddings of the others are kept.'
-        )
 
 
 def progress(
@@ -293,7 +321,7 @@ def verify(args: argparse.Namespace, images: ImagesToCache) -> None:
     """Compare the cache with its checksums and with the images of the config."""
 
     def show(number: int, total: int) -> None:
-        if number == total or (sys.stdout.isatty() and number % 10 == 0):
+        if args.shows and (number == total or (sys.stdout.isatty() and number % 10 == 0)):
             print(f'{number}/{total} shards', flush=True)
 
     problems = verify_cache(args.out, images.keys, args.rank, args.world_size, show)
@@ -302,11 +330,18 @@ def verify(args: argparse.Namespace, images: ImagesToCache) -> None:
     if problems:
         raise TeacherCacheError(
             f"The teacher cache '{args.out}' has {len(problems)} faults, listed above. Delete the "
-            f'shards that are named and run: '
+            f'shards that are named, if any, and run: '
             f'{quote_command(["python", "tools/cache_teacher.py", args.config, "--out", args.out])}'
         )
+    skipped = set(skipped_of(args, images)) - done_keys(Path(args.out))
+    if skipped:
+        print(
+            f'{len(skipped)} of {len(images)} images could not be read when the cache was made and '
+            f'are not in it: {some_names(sorted(skipped))}.'
+        )
     print(
-        f"The teacher cache '{args.out}' is whole: {len(images)} images, every checksum is right."
+        f"The teacher cache '{args.out}' is whole: {len(images) - len(skipped)} images, every "
+        'checksum is right.'
     )
 
 

@@ -110,6 +110,9 @@ class ImagesToCache(Dataset):
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
     def __getitem__(self, index: int) -> LoadedImage:
         key = self.keys[index]
         number, place, path = self._places[key]

@@ -177,9 +177,17 @@ def test_ranks_side_by_side(place: Path) -> None:
         )
         for rank in range(2)
     ]
+    outputs = []
     for process in processes:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output[-2000:]
+        outputs.append(output)
+    # They share a terminal, in which one bar is enough.
+    assert [('Time: about' in text, 'images, ' in text) for text in outputs] == [
+        (True, True),
+        (False, False),
+    ]
+    assert 'Rank 1 of 2 has done its part' in outputs[1]
     keys = [f'sa_{i % 2:06d}/sa_{i}.jpg' for i in range(COUNT)]
     assert verify_cache(place / 'cache', keys) == []
     reader = TeacherCacheReader(place / 'cache')
@@ -305,15 +313,88 @@ def test_images_of_different_sizes_are_refused(tool: Call, place: Path) -> None:
     assert 'Bring all images to one size' in last
 
 
-def test_a_broken_image_is_skipped_and_named(tool: Call, place: Path) -> None:
-    (place / 'images' / 'sa_000001' / 'sa_19.jpg').write_bytes(b'nothing')
-    options = ('--cfg-options', 'train_dataloader.dataset.num_header_checks=0')
-    code, output, last = tool(TOOL, CONFIG, *options, 'val_dataloader.dataset.num_header_checks=0')
-    # One of twenty is more than one in a hundred.
+UNCHECKED = (
+    '--cfg-options',
+    'train_dataloader.dataset.num_header_checks=0',
+    'val_dataloader.dataset.num_header_checks=0',
+)
+
+
+def broken_image(place: Path, key: str = 'sa_000001/sa_19.jpg') -> tuple[Path, bytes, str]:
+    path = place / 'images' / key
+    content = path.read_bytes()
+    path.write_bytes(b'nothing')
+    return path, content, key
+
+
+def test_too_many_broken_images_stop_it(tool: Call, place: Path) -> None:
+    """One of twenty is more than one in a hundred, and known before all have been read."""
+    path, content, key = broken_image(place, 'sa_000000/sa_12.jpg')
+    code, output, last = tool(TOOL, CONFIG, *UNCHECKED)
     assert code == 2
     assert 'Skipped:' in output
-    assert 'sa_000001/sa_19.jpg' in last
-    assert len(TeacherCacheReader(place / 'cache')) == COUNT - 1
+    assert f'1 of the 20 images could not be read, more than 1%: {key}' in last
+    done = len(TeacherCacheReader(place / 'cache'))
+    assert 0 < done < COUNT - 1
+    # Known from the beginning now, and tried again only when asked to.
+    code, output, last = tool(TOOL, CONFIG, *UNCHECKED)
+    assert code == 2
+    assert 'Skipped:' not in output
+    assert 'delete skipped-rank*.jsonl' in last
+    path.write_bytes(content)
+    (place / 'cache' / 'skipped-rank00000.jsonl').unlink()
+    assert tool(TOOL, CONFIG, *UNCHECKED)[0] == 0
+    assert tool(TOOL, CONFIG, '--verify')[0] == 0
+    assert len(TeacherCacheReader(place / 'cache')) == COUNT
+
+
+def test_a_broken_image_is_skipped_and_known(
+    tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('rs4d.datasets.teacher_cache.skipped.MAX_SKIPPED', 0.06)
+    path, content, key = broken_image(place)
+    code, output, _ = tool(TOOL, CONFIG, *UNCHECKED)
+    assert code == 0
+    assert 'is complete but for 1 that could not be read' in output.replace(', which', '')
+    code, output, _ = tool(TOOL, CONFIG, '--verify', *UNCHECKED)
+    assert code == 0
+    assert f'1 of 20 images could not be read when the cache was made and are not in it: {key}' in (
+        output
+    )
+    assert 'is whole: 19 images' in output
+    code, output, _ = tool(TOOL, CONFIG, *UNCHECKED)
+    assert code == 0
+    assert '1 known to be unreadable; rank 0 of 1 encodes 0' in output
+    assert 'Skipped:' not in output
+
+    # Trained without it, whether the image is still broken or has been mended since.
+    for state in (b'nothing', content):
+        path.write_bytes(state)
+        code, output, _ = tool(
+            'train.py', CONFIG, '--work-dir', place / 'w', '--overwrite', *UNCHECKED
+        )
+        assert code == 0, output[-2000:]
+        assert output.count('It is left out (1 so far)') == 1
+        assert key in output
+
+    (place / 'cache' / 'skipped-rank00000.jsonl').unlink()
+    assert tool(TOOL, CONFIG, *UNCHECKED)[0] == 0
+    assert len(TeacherCacheReader(place / 'cache')) == COUNT
+
+
+def test_only_a_broken_image_is_left(
+    tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('rs4d.datasets.teacher_cache.skipped.MAX_SKIPPED', 0.06)
+    broken_image(place)
+    assert tool(TOOL, CONFIG, *UNCHECKED)[0] == 0
+    (place / 'cache' / 'skipped-rank00000.jsonl').unlink()
+    code, output, _ = tool(TOOL, CONFIG, '--verify', *UNCHECKED)
+    assert code == 2
+    assert '1 of 20 images are missing' in output
+    # Nothing can be estimated from it, and it is noted all the same.
+    assert tool(TOOL, CONFIG, *UNCHECKED)[0] == 0
+    assert tool(TOOL, CONFIG, '--verify', *UNCHECKED)[0] == 0
 
 
 def test_ctrl_c_writes_what_is_ready(

@@ -9,10 +9,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .errors import TeacherCacheError
+from .errors import SkippedImageError, TeacherCacheError
 from .header import CacheHeader, read_header
 from .index import read_index, shard_shapes, tensor_name
 from .keys import key_hash
+from .skipped import read_skipped
 
 _VERIFY = 'tools/cache_teacher.py --verify checks all of it'
 
@@ -56,6 +57,7 @@ class TeacherCacheReader:
             raise TeacherCacheError(
                 f"The teacher cache '{folder}' has {doubled} images twice. {_VERIFY} and names them."
             )
+        self._skipped = read_skipped(self.folder)
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -78,6 +80,7 @@ class TeacherCacheReader:
             Each map (C, H, W) in float16.
 
         Raises:
+            SkippedImageError: The image could not be read when the cache was made.
             TeacherCacheError: The cache has no such image, or its shard is damaged.
         """
         file, _ = self._shard(key)
@@ -144,6 +147,13 @@ class TeacherCacheReader:
         return self._open[number]
 
     def _unknown(self, key: str) -> TeacherCacheError:
+        if key in self._skipped:
+            return SkippedImageError(
+                f"The teacher cache '{self.folder}' has no embedding of the image '{key}', which "
+                f'could not be read when the cache was made ({self._skipped[key]}). To have it '
+                'tried again, delete skipped-rank*.jsonl there and start tools/cache_teacher.py '
+                'again.'
+            )
         return TeacherCacheError(
             f"The teacher cache '{self.folder}' has {len(self)} images, but not '{key}'. Let "
             'tools/cache_teacher.py finish over this data set; if it has, data_root of '

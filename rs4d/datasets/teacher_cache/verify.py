@@ -11,6 +11,7 @@ from safetensors.torch import load
 from .errors import TeacherCacheError
 from .header import CacheHeader, read_header
 from .index import ShardRecord, read_index, shard_shapes, tensor_name
+from .skipped import read_skipped, too_many_skipped
 
 
 def verify_cache(
@@ -24,7 +25,8 @@ def verify_cache(
 
     Args:
         folder: The cache.
-        keys: Images that should be in it; None not to ask.
+        keys: Images that should be in it, or among those that were skipped because they could not
+            be read, which may be 1 %; None not to ask.
         rank: With several ranks, each reads its share of the shards; keys are all ranks' business.
         world_size: The number of ranks.
         progress: Called after each shard with the number of shards checked and to check.
@@ -48,11 +50,14 @@ def verify_cache(
     unknown = {file.name for file in path.glob('rank*.safetensors')} - {r.shard for r in records}
     problems += [f'{name} is not in the index.' for name in sorted(unknown)]
     if keys is not None:
-        missing = [key for key in keys if key not in places]
+        skipped = {key: why for key, why in read_skipped(path).items() if key not in places}
+        missing = [key for key in keys if key not in places and key not in skipped]
         if missing:
             problems.append(
                 f'{len(missing)} of {len(keys)} images are missing, such as {missing[:3]}.'
             )
+        unreadable = too_many_skipped({k: skipped[k] for k in keys if k in skipped}, len(keys))
+        problems += [unreadable] if unreadable else []
     mine = records[rank::world_size]
     for number, record in enumerate(mine, 1):
         problems += check_shard(path, record, header)

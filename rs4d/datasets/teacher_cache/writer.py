@@ -22,6 +22,7 @@ from .index import (
     write_whole,
 )
 from .locks import WriterLock
+from .skipped import append_skipped, read_skipped, repair_skipped
 
 HALF_MAX = torch.finfo(torch.float16).max
 
@@ -41,6 +42,7 @@ class TeacherCacheWriter:
 
     Attributes:
         done: Keys of all images that were in the cache at the start, or that this rank has written.
+        skipped: Reasons by the keys of the images that could not be read, likewise.
 
     Raises:
         TeacherCacheError: Another process writes as this rank or with another number of ranks, or the
@@ -69,6 +71,8 @@ class TeacherCacheWriter:
             if other % world_size == rank:
                 repair_index(self.folder, other)
         self._number = repair_index(self.folder, rank)
+        repair_skipped(self.folder, rank)
+        self.skipped = read_skipped(self.folder)
 
     def start(self, header: CacheHeader) -> None:
         """Say what the embeddings are of, before the first is added.
@@ -112,6 +116,17 @@ class TeacherCacheWriter:
         self.done.add(key)
         if len(self._shapes) >= self.images_per_shard:
             self.flush()
+
+    def skip(self, key: str, reason: str) -> None:
+        """Note that an image cannot be read, so that it is neither missed nor tried again.
+
+        Args:
+            key: The image's name.
+            reason: Why not.
+        """
+        if key not in self.skipped:
+            append_skipped(self.folder, self.rank, key, reason)
+            self.skipped[key] = reason
 
     def flush(self) -> None:
         """Write the images that are in memory as a shard."""

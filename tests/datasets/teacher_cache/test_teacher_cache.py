@@ -16,12 +16,14 @@ from cache_samples import make_header, make_maps
 from safetensors.torch import load_file
 
 from rs4d.datasets.teacher_cache import (
+    SkippedImageError,
     TeacherCacheError,
     TeacherCacheReader,
     TeacherCacheWriter,
     image_key,
     rank_of,
     read_header,
+    read_skipped,
     verify_cache,
 )
 
@@ -296,3 +298,44 @@ def test_keys_do_not_depend_on_where_the_data_lies(tmp_path: Path) -> None:
     assert image_key(dict(img_key='sa_000001.tar/a.jpg', img_path='x'), []) == 'sa_000001.tar/a.jpg'
     with pytest.raises(TeacherCacheError, match='none of the data roots'):
         image_key(info, ['elsewhere'])
+
+
+def skip(folder: Path, *keys: str, rank: int = 0) -> None:
+    writer = TeacherCacheWriter(folder, rank, 2)
+    for key in keys:
+        writer.skip(key, f'no {key}')
+    writer.close()
+
+
+def test_a_skipped_image_is_told_from_a_missing_one(fill: Fill) -> None:
+    folder = fill(KEYS)
+    keys = [*KEYS, *(f'more/{i}' for i in range(191))]
+    fill(keys[:198])
+    skip(folder, keys[198])
+    skip(folder, keys[199], rank=1)
+    assert read_skipped(folder) == {key: f'no {key}' for key in keys[198:]}
+    assert verify_cache(folder, keys) == []
+    (problem,) = verify_cache(folder, [*keys, 'gone'])
+    assert problem == "1 of 201 images are missing, such as ['gone']."
+    # Of fewer images, it is more than 1 %.
+    (problem,) = verify_cache(folder, keys[:198][:50] + keys[198:])
+    assert problem.startswith('2 of the 52 images could not be read, more than 1%')
+
+    reader = TeacherCacheReader(folder)
+    assert keys[198] not in reader
+    with pytest.raises(SkippedImageError, match=rf'could not be read.*no {keys[198]}'):
+        reader.img_shape(keys[198])
+    with pytest.raises(TeacherCacheError, match=r"but not 'gone'"):
+        reader.read('gone', ('embedding',))
+
+
+def test_a_kill_while_noting_a_skipped_image(tmp_path: Path) -> None:
+    skip(tmp_path, 'a', 'b')
+    file = tmp_path / 'skipped-rank00000.jsonl'
+    file.write_bytes(file.read_bytes()[:-5])
+    assert read_skipped(tmp_path) == {'a': 'no a'}
+    skip(tmp_path, 'c', 'a')
+    assert read_skipped(tmp_path) == {'a': 'no a', 'c': 'no c'}
+    file.write_text('{"key": 1\n')
+    with pytest.raises(TeacherCacheError, match=r'Line 1 of .*skipped-rank00000\.jsonl.* damaged'):
+        read_skipped(tmp_path)
