@@ -20,7 +20,7 @@ from rs4d.apis.checkpoints import require_checkpoint
 from rs4d.apis.cli import add_common_arguments, keep_earlier, read_config, run_tool
 from rs4d.apis.errors import SetupError
 from rs4d.apis.preflight import check_testing
-from rs4d.engine.distributed import leave
+from rs4d.engine.distributed import collect_results_in, leave
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,6 +52,7 @@ def test(args: argparse.Namespace) -> None:
         cfg.runner_type = 'AtomicRunner'
     runner = RUNNERS.build(cfg)
     check_testing(runner)
+    collect_results_in(cfg.work_dir, runner.test_loop)
     if args.out and is_main_process():
         keep_earlier(args.out)
     metrics = runner.test()

@@ -5,6 +5,7 @@ Several processes: tools/dist_train.sh, tools/slurm_train.sh. Ctrl-C and SIGTERM
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from rs4d.apis.cli import (
 from rs4d.apis.errors import SetupError
 from rs4d.apis.preflight import check_training, check_work_dir, choose_resume
 from rs4d.engine import TrainingStopped, use_resumable_parts
-from rs4d.engine.distributed import leave
+from rs4d.engine.distributed import collect_results_in, launched_as, leave
 
 PRECISIONS = ('bf16', 'fp16')
 
@@ -98,6 +99,7 @@ def train(args: argparse.Namespace) -> None:
     cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
     check_training(runner)
+    collect_results_in(cfg.work_dir, runner.val_loop)
     try:
         runner.train()
     except TrainingStopped:
@@ -117,13 +119,25 @@ def scale_learning_rate(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def how_to_resume(args: argparse.Namespace) -> str:
-    """Say what is saved and how to continue."""
+def how_to_resume(args: argparse.Namespace) -> str | None:
+    """Say what is saved and how to continue; the first of several processes says it for all."""
+    rank, number = launched_as(args.launcher)
+    if rank != 0:
+        return None
     folder = args.work_dir
     latest = find_latest_checkpoint(folder) if folder and Path(folder).is_dir() else None
     if latest is None:
         return 'No checkpoint had been written yet; the same command starts again.'
-    command = ['python', 'tools/train.py', args.config, '--work-dir', folder, '--resume']
+    words = [args.config, '--work-dir', folder, '--resume']
+    if args.launcher == 'slurm':
+        script = [f'GPUS={number}', 'bash', 'tools/slurm_train.sh', 'PARTITION', 'JOB_NAME']
+        command = [*script, args.config, folder, '--resume']
+    elif args.launcher == 'pytorch':
+        # The script takes the number of this machine.
+        local = os.environ.get('LOCAL_WORLD_SIZE', str(number))
+        command = ['bash', 'tools/dist_train.sh', args.config, local, *words[1:]]
+    else:
+        command = ['python', 'tools/train.py', *words]
     return f"Everything up to '{latest}' is saved; continue with: {quote_command(command)}"
 
 

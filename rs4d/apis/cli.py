@@ -249,14 +249,15 @@ def keep_earlier(file: str | os.PathLike) -> Path | None:
 
 
 def run_tool(
-    name: str, work: Callable[[], None], interrupted: Callable[[], str] | None = None
+    name: str, work: Callable[[], None], interrupted: Callable[[], str | None] | None = None
 ) -> int:
     """Run a tool and end it as its user would like.
 
     Args:
         name: The tool's name, which starts a message.
         work: Does the work.
-        interrupted: Makes the sentence that is printed after Ctrl-C.
+        interrupted: Makes the sentence that is printed after Ctrl-C, or None where another process
+            prints it.
 
     Returns:
         The exit code: 0; 2 after an error that the user can put right, printed as one paragraph on
@@ -267,7 +268,8 @@ def run_tool(
         work()
     except KeyboardInterrupt as stop:
         say = 'Nothing was written.' if interrupted is None else interrupted()
-        _tell(f'{name}: interrupted. {say}')
+        if say is not None:
+            _tell(f'{name}: interrupted. {say}')
         terminated = getattr(stop, 'signum', None) == signal.SIGTERM
         return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     except Exception as error:

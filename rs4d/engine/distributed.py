@@ -3,6 +3,7 @@
 import datetime
 import os
 import subprocess
+from typing import Any
 
 import torch
 import torch.distributed
@@ -27,6 +28,35 @@ def missing_variables(launcher: str) -> list[str]:
         The environment variables that the launcher sets and that are not there.
     """
     return [name for name in _VARIABLES.get(launcher, ()) if name not in os.environ]
+
+
+def launched_as(launcher: str) -> tuple[int, int]:
+    """Tell which process this is, also before it has joined the others or after it has left them.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Returns:
+        Its rank and the number of processes; (0, 1) if no launcher has started it.
+    """
+    if launcher not in _VARIABLES or missing_variables(launcher):
+        return 0, 1
+    rank, number, _ = _VARIABLES[launcher]
+    return int(os.environ[rank]), int(os.environ[number])
+
+
+def collect_results_in(folder: str | os.PathLike[str], loop: Any) -> None:
+    """Let the ranks of an evaluation exchange their results in a folder of the run.
+
+    MMEngine would do so in ``.dist_test`` in the working directory, and leave that behind.
+
+    Args:
+        folder: One that all ranks see, such as the work dir; nothing stays there.
+        loop: A built loop with an evaluator, or None.
+    """
+    for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ()):
+        if metric.collect_device == 'cpu' and metric.collect_dir is None:
+            metric.collect_dir = os.path.join(folder, '.results_of_ranks')
 
 
 def init_on_cpu(launcher: str, timeout: float | None = None) -> None:

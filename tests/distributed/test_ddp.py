@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
-from training_process import ROOT, Poison, Record, free_port, run, run_ranks
+from training_process import ROOT, Kill, Poison, Record, free_port, run, run_ranks
 
 from rs4d.datasets.scenes import ensure_scenes
 
@@ -113,8 +115,33 @@ def test_a_loss_that_is_no_number_on_one_rank(
     assert [a['weights'] != b['weights'] for a, b in pairwise(first)] == moved
 
 
+@pytest.mark.parametrize(
+    ('signum', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=['SIGTERM', 'SIGINT']
+)
+def test_one_of_two_ranks_is_asked_to_stop(
+    environment: dict[str, str], tmp_path: Path, signum: int, code: int
+) -> None:
+    """Both leave after the same step, and one says how to go on, for both."""
+    arguments = [CONFIG, '--work-dir', tmp_path / 'w']
+    stop = Kill('step', 4, signum, rank=1)
+    assert run_ranks(2, arguments, environment, tmp_path / 'out', stop) == [code, code]
+    first, second = (tmp_path / f'out.{rank}.log' for rank in range(2))
+    checkpoint = tmp_path / 'w' / 'epoch_1_iter_4.pth'
+    last = first.read_text().rstrip().split('\n')[-1]
+    assert f"interrupted. Everything up to '{checkpoint}' is saved" in last
+    assert last.endswith(
+        f'bash tools/dist_train.sh {CONFIG} 2 --work-dir {tmp_path / "w"} --resume'
+    )
+    assert 'interrupted' not in second.read_text()
+    assert 'No checkpoint' not in second.read_text()
+    assert run_ranks(2, [*arguments, '--resume'], environment, tmp_path / 'out') == [0, 0]
+    assert 'resumed epoch: 1, iter: 4' in first.read_text()
+    assert (tmp_path / 'w' / 'epoch_3.pth').is_file()
+
+
 def test_the_script_starts_two_processes(environment: dict[str, str], tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    shutil.rmtree(ROOT / '.dist_test', ignore_errors=True)
     result = subprocess.run(
         ['bash', 'tools/dist_train.sh', CONFIG, '2', '--work-dir', tmp_path, '--cfg-options',
          'train_cfg.max_epochs=1'],
@@ -125,6 +152,9 @@ def test_the_script_starts_two_processes(environment: dict[str, str], tmp_path: 
         timeout=200,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
+    # In which the ranks exchange the results of the validation.
+    assert not (ROOT / '.dist_test').exists()
+    assert not list(tmp_path.glob('.results*'))
     assert (
         CheckpointLoader.load_checkpoint(str(tmp_path / 'epoch_1.pth'), 'cpu')['meta']['iter'] == 3
     )

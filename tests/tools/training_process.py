@@ -46,8 +46,10 @@ def run(
 class Kill:
     """Kills the process in the step, the write of a checkpoint, or the validation of a number."""
 
-    def __init__(self, where: str, number: int, signum: int = signal.SIGKILL) -> None:
-        self.where, self.number, self.signum = where, number, signum
+    def __init__(
+        self, where: str, number: int, signum: int = signal.SIGKILL, rank: int = 0
+    ) -> None:
+        self.where, self.number, self.signum, self.rank = where, number, signum, rank
 
     def __call__(self) -> None:
         from mmengine.fileio import LocalBackend
@@ -63,7 +65,7 @@ class Kill:
 
         def counted(*args: object, **kwargs: object) -> object:
             self.number -= 1
-            if self.number == 0:
+            if self.number == 0 and int(os.environ.get('RANK', 0)) == self.rank:
                 if self.where == 'write':
                     Path(str(args[2])).write_bytes(bytes(args[1])[:1000])
                 os.kill(os.getpid(), self.signum)

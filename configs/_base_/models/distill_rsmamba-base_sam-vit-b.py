@@ -1,4 +1,6 @@
 # RSMamba-base follows the embedding of SAM's ViT-B; noise and mask at 20 % each at most.
+# The teacher stays in float32, 360 MB: CPUs, on which this config is run as well, may take four times
+# as long in float16. On GPUs, teacher_dtype='float16' halves it, as for ViT-L and ViT-H.
 # The checkpoint is Meta's: https://github.com/facebookresearch/segment-anything#model-checkpoints
 model = dict(
     type='FeatureDistiller',
