@@ -3,6 +3,9 @@
 Runs the project's own tools one after the other, for several seeds, and ends with a table and the
 learning curves. On two CPU cores the whole takes about two hours; a run that is there already is not
 run again, so that an interrupted study goes on where it was.
+
+To try it out, in minutes with RS4D_DATA_ROOT at a few images of each data set:
+python tools/distill_study.py --seeds 0 --work-dir work_dirs/trial --cfg-options train_cfg.max_epochs=1
 """
 
 import argparse
@@ -11,10 +14,10 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDY = Path('work_dirs/distill_study')
 STAGE_1 = 'configs/distill/rs4d-tiny_efficientnet-lite0_mixed.py'
 # Name of the start, and the config that fine-tunes from it.
 STARTS = {
@@ -24,10 +27,26 @@ STARTS = {
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50')
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/distill_study'),
+        help='folder of the study; default: %(default)s',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change settings of every training; in a --work-dir of its own, since what is done '
+        'there is not done again',
+    )
     return parser.parse_args(argv)
 
 
@@ -62,6 +81,11 @@ def history(folder: Path) -> list[dict[str, float]]:
             entry = json.loads(line)
             if 'coco/segm_mAP' in entry:
                 entries[entry['step']] = entry
+    if not entries:
+        sys.exit(
+            f"'{folder}' has no validation in its logs (*/vis_data/scalars.json). Delete the folder "
+            'and start the study again, which then trains this run once more.'
+        )
     return [entries[step] for step in sorted(entries)]
 
 
@@ -81,22 +105,23 @@ def report(runs: dict[str, list[Path]]) -> str:
     return '\n'.join(rows)
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the study."""
     args = parse_args(argv)
-    train(STAGE_1, STUDY / 'stage1')
-    checkpoint = f'{STUDY}/stage1/latest.pth'
+    study = args.work_dir
+    train(STAGE_1, study / 'stage1', *args.cfg_options)
+    checkpoint = f'{study}/stage1/latest.pth'
     runs: dict[str, list[Path]] = {start: [] for start in STARTS}
     for seed in args.seeds:
         for start, config in STARTS.items():
-            folder = STUDY / f'{start}_{seed}'
+            folder = study / f'{start}_{seed}'
             options = [f'randomness.seed={seed}']
             if start == 'distilled':
                 options.append(f'model.backbone.init_cfg.checkpoint={checkpoint}')
-            train(config, folder, *options)
+            train(config, folder, *options, *args.cfg_options)
             runs[start].append(folder)
     table = report(runs)
-    (ROOT / STUDY / 'results.md').write_text(table + '\n')
+    (ROOT / study / 'results.md').write_text(table + '\n')
     run(
         'tools/analysis_tools/plot_log.py',
         *(str(folder) for folders in runs.values() for folder in folders),
@@ -104,9 +129,9 @@ def main(argv: list[str] | None = None) -> None:
         'loss',
         'coco/segm_mAP_50',
         '--out',
-        str(STUDY / 'curves.png'),
+        str(study / 'curves.png'),
     )
-    print(f'\n{table}\n\nTable: {STUDY}/results.md   Curves: {STUDY}/curves.png')
+    print(f'\n{table}\n\nTable: {study}/results.md   Curves: {study}/curves.png')
 
 
 if __name__ == '__main__':
