@@ -1,6 +1,11 @@
-"""The slow tests of configs run where they are asked for by their marker."""
+"""The slow tests of configs run where they are asked for by their marker; data for the others."""
+
+from pathlib import Path
 
 import pytest
+from generated_data import write_data
+from mmengine.config import Config
+from reduced_configs import CONFIGS
 
 MARKER = 'slow_configs'
 
@@ -16,3 +21,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture
+def ssdd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have configs read SSDD: the real one where it is, else a generated one in its place."""
+    cfg = Config.fromfile(CONFIGS / 'rs4d/rs4d-base_bbox_ssdd.py')
+    if Path(cfg.train_dataloader.dataset.data_root).is_dir():
+        return
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('RS4D_DATA_ROOT', 'data')
+    write_data(Config.fromfile(CONFIGS / 'rs4d/rs4d-base_bbox_ssdd.py'))

@@ -2,7 +2,7 @@
 
 Types, heads, losses, pipelines and schedules stay what they are. What shrinks is the encoders'
 depth, images, batches, the boxes of an image, the widest layers and the number of epochs. Nothing is
-loaded from checkpoints.
+loaded from checkpoints. Detections of any score are kept: an untrained model is sure of none.
 """
 
 from collections.abc import Iterator
@@ -50,13 +50,20 @@ def reduce_model(model: dict[str, Any], size: int) -> None:
             reduce_encoder(node, rsmamba.ARCHITECTURES, size)
         elif kind == 'SAMViT':
             reduce_encoder(node, sam_vit.ARCHITECTURES, size)
+        elif kind == 'TimmEncoder' and isinstance(node.get('out_indices'), tuple):
+            node['out_indices'] = node['out_indices'][: len(BLOCKS)]
         elif kind == 'RSFeatureAggregator' and 'num_inputs' in node:
             node['num_inputs'] = len(BLOCKS)
+            if 'in_indices' in node:
+                node['in_indices'] = BLOCKS
         elif kind == 'SOLOV2Head':
             node['feat_channels'] = 64
         for key, most in LIMITS.items():
             if key in node:
                 node[key] = min(node[key], most)
+        for key in ('score_thr', 'filter_thr'):
+            if key in node:
+                node[key] = 0.0
         if (node.get('sampler') or {}).get('num'):
             node['sampler']['num'] = 64
         for key in ('student_blocks', 'teacher_blocks'):
@@ -79,7 +86,11 @@ def reduce_pipelines(cfg: Config, size: int) -> None:
 
 def reduced_config(path: Path, size: int = 128) -> Config:
     """Read a config and make it small."""
-    cfg = Config.fromfile(path)
+    return reduce_config(Config.fromfile(path), size)
+
+
+def reduce_config(cfg: Config, size: int = 128) -> Config:
+    """Make a config small, in place."""
     reduce_model(cfg.model, size)
     reduce_pipelines(cfg, size)
     for split in ('train', 'val', 'test'):

@@ -6,7 +6,7 @@ silu = dict(type='SiLU', inplace=True)
 batch_norm = dict(type='BN')  # RTMDet makes it SyncBN where several processes train
 model = dict(
     _delete_=True,
-    type='RTMDet',
+    type='EmptySafeRTMDet',
     data_preprocessor={{_base_.model.data_preprocessor}},
     backbone=dict(
         type='ResNet',

@@ -3,7 +3,7 @@ _base_ = './mask-rcnn_r50.py'
 
 model = dict(
     _delete_=True,
-    type='SOLOv2',
+    type='EmptySafeSOLOv2',
     data_preprocessor={{_base_.model.data_preprocessor}},
     backbone={{_base_.model.backbone}},
     neck={{_base_.model.neck}},
