@@ -1,4 +1,5 @@
-# SAM's ViT-B encoder, RSMamba's teacher, on RSMamba's neck under Mask2Former.
+# SAM-seg: SAM's ViT-B encoder, RSMamba's teacher, on RSMamba's neck under Mask2Former. The encoder is
+# frozen, as in RSPrompter's published code.
 _base_ = './mask2former_rsmamba-base.py'
 
 norm_cfg = dict(type='LN2d')
@@ -10,6 +11,7 @@ model = dict(
         img_size=1024,
         out_indices=tuple(range(1, 12, 2)),
         checkpoint='{{$RS4D_DATA_ROOT:data}}/checkpoints/sam_vit_b_01ec64.pth',
+        frozen=True,
     ),
     neck=[
         dict(

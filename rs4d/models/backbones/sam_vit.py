@@ -49,11 +49,14 @@ class SAMViT(BaseModule):
         out_indices: None for SAM's embedding, after its neck. Otherwise the blocks whose maps are
             returned, counted from 0, negative ones from the end; the neck and the blocks behind the
             last index are then left out of the model.
+        with_embedding: Return SAM's embedding as one more map behind those of ``out_indices``, for a
+            head that decodes over it; nothing is then left out of the model.
         checkpoint: Weights: the path of Meta's ``sam_vit_*.pth`` or of a file with timm's names,
             ``package://<import name>``, or ``timm://<model name>``, such as
             ``timm://samvit_base_patch16.sa1b``, to download through timm. They are loaded by
             :meth:`init_weights`, which MMEngine calls before training; a model whose weights come
             from a checkpoint of the whole run does not need the file.
+        frozen: Train none of it and keep it in evaluation mode, whatever mode the detector is in.
         with_cp: Activation checkpointing: each block is run again in the backward pass.
         init_cfg: MMEngine's initialisation.
 
@@ -70,13 +73,16 @@ class SAMViT(BaseModule):
         arch: str | dict[str, Any] = 'base',
         img_size: int = 1024,
         out_indices: Sequence[int] | int | None = None,
+        with_embedding: bool = False,
         checkpoint: str | None = None,
+        frozen: bool = False,
         with_cp: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.arch = arch
         self.checkpoint = checkpoint
+        self.frozen = frozen
         self.patch_size = 16
         settings = _architecture(arch)
         depth, neck_dims = settings['num_layers'], settings.get('neck_dims', 256)
@@ -103,13 +109,29 @@ class SAMViT(BaseModule):
         )
         self.vit = cast(Any, vit)
         self.vit.set_grad_checkpointing(with_cp)
-        if self.out_indices is None:
+        self.with_embedding = with_embedding or self.out_indices is None
+        if self.with_embedding:
             self.embed_dims = neck_dims
         else:
+            assert self.out_indices is not None
             self.embed_dims = settings['embed_dims']
             # What is not run has no gradient, and no place in checkpoints.
             self.vit.blocks = self.vit.blocks[: self.out_indices[-1] + 1]
             self.vit.neck = nn.Identity()
+        if frozen:
+            self.requires_grad_(False)
+            self.train(False)
+
+    def train(self, mode: bool = True) -> 'SAMViT':
+        """Set the mode, which a frozen encoder does not leave.
+
+        Args:
+            mode: True to train.
+
+        Returns:
+            The encoder itself.
+        """
+        return super().train(mode and not self.frozen)
 
     def init_weights(self) -> None:
         """Apply ``init_cfg``, then load ``checkpoint``.
@@ -130,8 +152,9 @@ class SAMViT(BaseModule):
             img: RGB, (B, 3, H, W), H and W multiples of 16.
 
         Returns:
-            SAM's embedding (B, 256, H/16, W/16) alone, or one map (B, embed_dims, H/16, W/16) for
-            each of ``out_indices``.
+            SAM's embedding (B, 256, H/16, W/16) alone; or one map (B, C, H/16, W/16) for each of
+            ``out_indices``, C the width of the blocks, and the embedding behind them if that was
+            asked for.
 
         Raises:
             ValueError: If a side is not a multiple of 16.
@@ -146,10 +169,11 @@ class SAMViT(BaseModule):
             )
         if self.out_indices is None:
             return (self.vit.forward_features(img),)
-        maps = self.vit.forward_intermediates(
-            img, indices=list(self.out_indices), intermediates_only=True
-        )
-        return tuple(maps)
+        indices = list(self.out_indices)
+        if self.with_embedding:
+            embedding, maps = self.vit.forward_intermediates(img, indices=indices)
+            return (*maps, embedding)
+        return tuple(self.vit.forward_intermediates(img, indices=indices, intermediates_only=True))
 
     def _read_checkpoint(self, checkpoint: str) -> dict[str, Tensor]:
         if checkpoint.startswith(HUB_SCHEME):

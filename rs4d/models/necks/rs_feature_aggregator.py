@@ -20,17 +20,23 @@ class RSFeatureAggregator(BaseModule):
     Args:
         in_channels: Channels of each map, or one number for all together with ``num_inputs``.
         num_inputs: Number of maps if ``in_channels`` is a number.
+        in_indices: Which of the maps that come in are fused, counted from 0; None for all. An encoder
+            may return others for the head, such as SAM's embedding.
         hidden_channels: Channels while fusing.
         out_channels: Channels of the result.
         norm_cfg: MMCV's normalisation of the convolutions.
         act_cfg: MMCV's activation of the convolutions.
         init_cfg: MMEngine's initialisation.
+
+    Raises:
+        ValueError: If the arguments do not say how many maps there are, or say it differently.
     """
 
     def __init__(
         self,
         in_channels: int | Sequence[int],
         num_inputs: int | None = None,
+        in_indices: Sequence[int] | None = None,
         hidden_channels: int = 32,
         out_channels: int = 256,
         norm_cfg: dict[str, Any] | None = dict(type='BN'),  # noqa: B006 - a config, never written
@@ -46,6 +52,12 @@ class RSFeatureAggregator(BaseModule):
                 )
             in_channels = [in_channels] * num_inputs
         self.in_channels = tuple(in_channels)
+        self.in_indices = None if in_indices is None else tuple(in_indices)
+        if self.in_indices is not None and len(self.in_indices) != len(self.in_channels):
+            raise ValueError(
+                f'RSFeatureAggregator: in_indices={self.in_indices} are {len(self.in_indices)} maps, '
+                f'but in_channels and num_inputs say {len(self.in_channels)}. Make them agree.'
+            )
         convs = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.reduce_convs = nn.ModuleList(
             nn.Sequential(
@@ -64,11 +76,25 @@ class RSFeatureAggregator(BaseModule):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Fuse maps (B, in_channels[i], H, W) into one (B, out_channels, H, W).
+        """Fuse maps into one.
+
+        Args:
+            inputs: The encoder's maps, those to be fused (B, in_channels[i], H, W).
+
+        Returns:
+            (B, out_channels, H, W).
 
         Raises:
-            ValueError: If the number of maps is not the one that it was built for.
+            ValueError: If the maps are not as many as it was built for, or ``in_indices`` names one
+                that is not there.
         """
+        if self.in_indices is not None:
+            if max(self.in_indices) >= len(inputs):
+                raise ValueError(
+                    f'RSFeatureAggregator: in_indices={self.in_indices}, but {len(inputs)} maps came '
+                    "in. Make in_indices agree with the backbone's out_indices."
+                )
+            inputs = [inputs[i] for i in self.in_indices]
         if len(inputs) != len(self.in_channels):
             raise ValueError(
                 f'RSFeatureAggregator was built for {len(self.in_channels)} maps but got '

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
@@ -66,6 +66,17 @@ def official(tmp_path: Path) -> tuple[Path, dict[str, Tensor]]:
     path = tmp_path / 'sam_vit_tiny.pth'
     torch.save(weights, path)
     return path, weights
+
+
+class Sum(nn.Module):
+    """Something to train behind an encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
+        return self.weight * sum(x.mean() for x in maps)
 
 
 def build(**kwargs: object) -> SAMViT:
@@ -148,6 +159,38 @@ def test_blocks_for_detection(official: tuple[Path, dict[str, Tensor]]) -> None:
     torch.testing.assert_close(maps[1], seen[0].permute(0, 3, 1, 2))
     sum(m.square().mean() for m in maps).backward()
     assert [n for n, p in part.named_parameters() if p.grad is None] == []
+
+
+def test_embedding_behind_the_blocks(official: tuple[Path, dict[str, Tensor]]) -> None:
+    path, img = str(official[0]), torch.randn(2, 3, 224, 224)
+    model = build(checkpoint=path, out_indices=(0, 1), with_embedding=True)
+    *blocks, embedding = model(img)
+    assert model.embed_dims == embedding.shape[1] == 16
+    torch.testing.assert_close(embedding, build(checkpoint=path)(img)[0])
+    expected = build(checkpoint=path, out_indices=(0, 1))(img)
+    for ours, theirs in zip(blocks, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    # Each of the parts is trained by it.
+    embedding.square().mean().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_frozen_stays_as_it_was_loaded(official: tuple[Path, dict[str, Tensor]]) -> None:
+    model = nn.Sequential(build(checkpoint=str(official[0]), frozen=True, with_cp=True), Sum())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    assert model.training
+    assert not any(module.training for module in model[0].modules())
+    assert not any(p.requires_grad for p in model[0].parameters())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.5)
+    loss = model(torch.randn(1, 3, 64, 64))
+    loss.backward()
+    optimizer.step()
+    for name, value in model[0].state_dict().items():
+        assert torch.equal(value, before[f'0.{name}']), name
+    assert not torch.equal(model[1].weight, before['1.weight'])
+    # And one that is not frozen leaves evaluation.
+    assert build().train().vit.training
 
 
 @pytest.mark.parametrize('arch', ['base', 'large', 'huge'])

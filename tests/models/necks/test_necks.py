@@ -53,6 +53,21 @@ def test_aggregator_refuses_a_wrong_number_of_maps() -> None:
         RSFeatureAggregator(8)
 
 
+def test_aggregator_takes_the_maps_that_it_is_told() -> None:
+    torch.manual_seed(0)
+    neck = RSFeatureAggregator((8, 6), in_indices=(2, 0), out_channels=4).eval()
+    maps = [torch.randn(1, c, 5, 5) for c in (6, 100, 8, 3)]
+    with torch.no_grad():
+        fused = neck(maps)
+        neck.in_indices = None
+        torch.testing.assert_close(fused, neck([maps[2], maps[0]]))
+    neck.in_indices = (2, 0)
+    with pytest.raises(ValueError, match=r'\(2, 0\), but 2 maps'):
+        neck(maps[:2])
+    with pytest.raises(ValueError, match='are 1 maps'):
+        RSFeatureAggregator(8, num_inputs=2, in_indices=(0,))
+
+
 @pytest.mark.parametrize('in_stride', [4, 8, 16, 32])
 def test_pyramid_has_the_same_strides_from_any_patch_size(in_stride: int) -> None:
     neck = SimpleFPN(16, 8, num_outs=5, in_stride=in_stride)
