@@ -1,5 +1,5 @@
 # RSMamba-huge, distilled in stage 1, under the prompt head with its teacher's mask decoder.
-_base_ = './mask-rcnn_rsmamba-huge.py'
+_base_ = ['./mask-rcnn_rsmamba-huge.py', './prompt_losses.py']
 
 model = dict(
     type='PromptMaskRCNN',
@@ -12,6 +12,8 @@ model = dict(
                 type='SAMMaskDecoder',
                 checkpoint='{{$RS4D_DATA_ROOT:data}}/checkpoints/sam_vit_h_4b8939.pth',
             ),
+            loss_mask={{_base_.loss_mask}},
+            loss_dice={{_base_.loss_dice}},
         ),
     ),
 )

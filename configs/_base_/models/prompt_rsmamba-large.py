@@ -1,5 +1,5 @@
 # RSMamba-large, distilled in stage 1, under the prompt head with its teacher's mask decoder.
-_base_ = './mask-rcnn_rsmamba-large.py'
+_base_ = ['./mask-rcnn_rsmamba-large.py', './prompt_losses.py']
 
 model = dict(
     type='PromptMaskRCNN',
@@ -12,6 +12,8 @@ model = dict(
                 type='SAMMaskDecoder',
                 checkpoint='{{$RS4D_DATA_ROOT:data}}/checkpoints/sam_vit_l_0b3195.pth',
             ),
+            loss_mask={{_base_.loss_mask}},
+            loss_dice={{_base_.loss_dice}},
         ),
     ),
 )

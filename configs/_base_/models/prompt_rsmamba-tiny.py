@@ -1,5 +1,5 @@
 # A small RSMamba under the prompt head, for two CPU cores; SAM's decoder from random weights.
-_base_ = './mask-rcnn_rsmamba-tiny.py'
+_base_ = ['./mask-rcnn_rsmamba-tiny.py', './prompt_losses.py']
 
 model = dict(
     type='PromptMaskRCNN',
@@ -11,8 +11,8 @@ model = dict(
             type='PromptMaskHead',
             embedding_channels=192,
             prompter=dict(in_channels={{_base_.width}}),
-            # SAM's own weights: the mean over an image's pixels is small where objects are.
-            loss_mask=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=20.0),
+            loss_mask={{_base_.loss_mask}},
+            loss_dice={{_base_.loss_dice}},
         ),
     ),
 )
