@@ -26,6 +26,8 @@ BASELINES = (
     'mask2former_sam-vit-b',
     'rsprompter-anchor_sam-vit-b',
 )
+# Beside the baselines.
+BACKBONES = ('r50_prompt', 'swin-t_bbox', 'swin-t_prompt', 'vit-tiny_bbox', 'vit-tiny_prompt')
 HEADS = ('bbox', 'prompt', 'cascade', 'mask2former', 'solov2', 'condinst', 'rtmdet-ins')
 
 
@@ -50,6 +52,31 @@ def test_the_families_are_complete() -> None:
         assert {f'baselines/{name}_{data}.py' for name in BASELINES} <= found
         assert {f'rs4d/rs4d-base_{head}_{data}.py' for head in HEADS} <= found
 
+    assert {f'backbones/{name}_ssdd.py' for name in BACKBONES} <= found
+
+
+def test_the_prompt_head_has_one_set_of_losses() -> None:
+    losses = {
+        names(path): (model.roi_head.mask_head.loss_mask, model.roi_head.mask_head.loss_dice)
+        for path in LEAVES
+        if (model := read(path).model).type == 'PromptMaskRCNN'
+    }
+    assert {'rs4d/rs4d-huge_prompt_whu.py', 'demo/rs4d-tiny_prompt_scenes.py'} <= losses.keys()
+    assert 'baselines/rsprompter-anchor_sam-vit-b_nwpu.py' in losses
+    first = losses['rs4d/rs4d-tiny_prompt_ssdd.py']
+    assert {name: found for name, found in losses.items() if found != first} == {}
+    assert first[0].loss_weight == 20 * first[1].loss_weight
+
+
+def test_sam_is_frozen_as_published() -> None:
+    for name in BASELINES:
+        model = read(CONFIGS / f'baselines/{name}_ssdd.py').model
+        if model.backbone.type == 'SAMViT':
+            assert model.backbone.frozen, name
+    assert model.type == 'PromptMaskRCNN'
+    assert model.backbone.with_embedding
+    assert model.roi_head.mask_head.embedding_channels == 256
+
 
 @pytest.mark.parametrize('data', ['ssdd', 'whu', 'nwpu'])
 def test_baselines_share_data_and_schedule(data: str) -> None:
@@ -71,6 +98,7 @@ def test_baselines_share_data_and_schedule(data: str) -> None:
 
     compared = [f'baselines/{name}_{data}.py' for name in BASELINES]
     compared += [f'rs4d/rs4d-base_{head}_{data}.py' for head in HEADS]
+    compared += [f'backbones/{name}_ssdd.py' for name in BACKBONES if data == 'ssdd']
     for path in compared:
         # The two heads of the paper have schedules of their own on NWPU.
         head = 'prompt' if 'prompt' in path else 'bbox'
@@ -82,8 +110,9 @@ def test_baselines_share_data_and_schedule(data: str) -> None:
 @pytest.mark.parametrize('path', LEAVES, ids=names)
 def test_config_builds_its_model(path: Path) -> None:
     cfg = read(path)
-    # On the meta device a ViT-H costs neither memory nor time.
-    with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
+    # On the meta device a ViT-H costs neither memory nor time; a Swin reads numbers out of tensors.
+    swin = cfg.model.get('backbone', {}).get('type') == 'SwinTransformer'
+    with DefaultScope.overwrite_default_scope('mmdet'), torch.device('cpu' if swin else 'meta'):
         model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) > 1e6
 

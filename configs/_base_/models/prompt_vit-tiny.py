@@ -1,0 +1,20 @@
+# A plain ViT of timm's on RSMamba's neck under the prompt head.
+_base_ = ['./mask-rcnn_vit-tiny.py', './prompt_losses.py']
+
+model = dict(
+    type='PromptMaskRCNN',
+    roi_head=dict(
+        type='PromptRoIHead',
+        mask_head=dict(
+            _delete_=True,
+            type='PromptMaskHead',
+            embedding_channels=192,  # the last map's
+            decoder=dict(
+                type='SAMMaskDecoder',
+                checkpoint='{{$RS4D_DATA_ROOT:data}}/checkpoints/sam_vit_b_01ec64.pth',
+            ),
+            loss_mask={{_base_.loss_mask}},
+            loss_dice={{_base_.loss_dice}},
+        ),
+    ),
+)
