@@ -42,8 +42,20 @@ def peak_memory(name: str, side: int, training: bool, with_cp: bool = False) -> 
     return float(result.stdout.strip().splitlines()[-1])
 
 
-def _status_mib(field: str) -> float:
-    """Read a size of this process; ru_maxrss would not do, it remembers the parent's peak."""
+def status_mib(field: str) -> float:
+    """Read a size of this process.
+
+    ``ru_maxrss`` would not do: it remembers the parent's peak.
+
+    Args:
+        field: A line of ``/proc/self/status``: ``'VmRSS'``, ``'VmHWM'``.
+
+    Returns:
+        MiB.
+
+    Raises:
+        RuntimeError: If there is no such line, as on other systems than Linux.
+    """
     for line in Path('/proc/self/status').read_text().splitlines():
         if line.startswith(f'{field}:'):
             return int(line.split()[1]) * 1024 / MIB
@@ -52,12 +64,12 @@ def _status_mib(field: str) -> float:
 
 def _measure(name: str, side: str, training: str, with_cp: str, threads: str) -> float:
     torch.set_num_threads(int(threads))
-    before = _status_mib('VmRSS')
+    before = status_mib('VmRSS')
     model = build_encoder(name, int(side))
     if int(with_cp):
         setattr(model, 'with_cp', True)  # noqa: B010 - only some encoders have it
     make_step(model, int(side), bool(int(training)))()
-    return _status_mib('VmHWM') - before
+    return status_mib('VmHWM') - before
 
 
 if __name__ == '__main__':
