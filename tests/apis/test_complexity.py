@@ -1,13 +1,19 @@
 """The counter agrees with hand arithmetic, with published figures and with itself."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from rs4d.apis import SetupError, count_complexity
 from rs4d.apis.complexity import build_for_counting
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 SMALL = dict(embed_dims=32, num_layers=3, inner_dims=48, d_state=8, d_conv=4, dt_rank=5)
 
@@ -101,6 +107,64 @@ def test_whole_detector_costs_more_than_its_backbone(tiny_detector) -> None:
     assert whole.multiply_adds > part.multiply_adds > 0
     assert whole.parameters > part.parameters
     assert sum(whole.by_operator.values()) == pytest.approx(whole.multiply_adds, abs=10)
+
+
+# Mask R-CNN's mask branch for one box: four convolutions and a transposed one on 14x14, classes on
+# 28x28; and three layers of eight channels, made for each instance, at stride 8 of 128x128 pixels.
+ROI_MASK = 196 * 256 * 256 * (4 * 9 + 4) + 784 * 256
+DYNAMIC_MASK = 16 * 16 * (10 * 8 + 8 * 8 + 8)
+COST_OF_AN_INSTANCE = {
+    'bbox': ROI_MASK,
+    'cascade': 3 * ROI_MASK,
+    'condinst': DYNAMIC_MASK,
+    'rtmdet-ins': DYNAMIC_MASK,
+    'mask2former': 0,  # all queries have their masks
+    'solov2': 0,  # said to be left out
+    'prompt': None,
+}
+
+
+@pytest.mark.parametrize('head', COST_OF_AN_INSTANCE)
+def test_any_detector_is_counted_with_as_many_instances_as_its_config_allows(head: str) -> None:
+    cfg = Config.fromfile(CONFIGS / f'rs4d/rs4d-base_{head}_ssdd.py').model
+    small = dict(embed_dims=256, num_layers=2, inner_dims=64)
+    cfg.backbone.update(arch=small, img_size=128, out_indices=(0, 1))
+    cfg.neck[0].num_inputs = 2
+    model = build_for_counting(cfg, 'model')
+    costs = []
+    for most in (100, 90):
+        for module in model.modules():
+            settings = getattr(module, 'test_cfg', None) or {}
+            if 'max_per_img' in settings and settings['max_per_img'] != 1000:  # not the RPN's
+                settings['max_per_img'] = most
+        before = {name: str(getattr(m, 'test_cfg', 0)) for name, m in model.named_modules()}
+        costs.append(count_complexity(model, (128, 128), 'model'))
+        assert before == {name: str(getattr(m, 'test_cfg', 0)) for name, m in model.named_modules()}
+    part = count_complexity(model, (128, 128), 'backbone')
+    assert costs[1].multiply_adds > 1.2 * part.multiply_adds
+    one = (costs[0].multiply_adds - costs[1].multiply_adds) / 10
+    expected = COST_OF_AN_INSTANCE[head]
+    assert one == expected if expected is not None else one > 0
+
+
+def test_types_are_looked_up_as_configs_do(tiny_detector) -> None:
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        assert build_for_counting(tiny_detector, 'model').with_roi_head
+
+
+def test_model_on_the_meta_device_is_refused(tiny_detector) -> None:
+    with torch.device('meta'):
+        model = MODELS.build(tiny_detector)
+    with pytest.raises(SetupError, match='build_for_counting'):
+        count_complexity(model, (64, 64), 'model')
+
+
+def test_real_weights_and_those_apart_cost_the_same(tiny_detector) -> None:
+    models = MODELS.build(tiny_detector), build_for_counting(tiny_detector, 'model')
+    assert next(models[1].backbone.parameters()).is_meta
+    whole, apart = (count_complexity(model, (64, 64), 'model') for model in models)
+    assert whole == apart
+    assert 'forward' not in vars(models[1].backbone)
 
 
 def test_unknown_scope() -> None:

@@ -5,8 +5,8 @@ down to them), convolutions (output positions x output channels x kernel size x 
 groups) and the selective scan of (B, L, D) with N states: 9 B L D N FLOPs, hence 4.5 B L D N
 multiply-adds, and B L D for its skip. Work on single elements (activations, norms, gates, additions,
 pooling) is left out, for every model alike. A multiply-add is 2 FLOPs; both are printed. A whole
-detector is counted with random weights, whose proposals and detections are about as many as the
-config allows.
+detector is counted with as many proposals and detections as its config allows; of SOLOv2, whose
+config sets no limit before masks are made, all but the product that makes single instances' masks.
 
 Example: python tools/analysis_tools/get_flops.py configs/rs4d/rs4d-base_bbox_ssdd.py
 """
