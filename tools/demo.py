@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         'work_dirs/demo/predictions.pkl',
         '--annotations',
         'work_dirs/demo/scenes/annotations/scenes_val.json',
-        '--images',
+        '--image-dir',
         'work_dirs/demo/scenes/imgs',
         '--out',
         'work_dirs/demo/predictions.png',

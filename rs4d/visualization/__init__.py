@@ -3,22 +3,31 @@
 from .distillation_picture import draw_distillation, error_map
 from .distillation_view import DistillationView, view_distillation
 from .embedding_colours import EmbeddingColours
-from .prediction_grid import draw_instances, draw_prediction_grid
+from .prediction_grid import (
+    PredictionGridError,
+    choose_images,
+    draw_instances,
+    draw_prediction_grid,
+    read_predictions,
+)
 from .tensorboard_backend import TensorBoardBackend, TensorBoardMissingError
 from .training_curves import TrainingLogError, TrainingRun, draw_curves, read_run
 
 __all__ = [
     'DistillationView',
     'EmbeddingColours',
+    'PredictionGridError',
     'TensorBoardBackend',
     'TensorBoardMissingError',
     'TrainingLogError',
     'TrainingRun',
+    'choose_images',
     'draw_curves',
     'draw_distillation',
     'draw_instances',
     'draw_prediction_grid',
     'error_map',
+    'read_predictions',
     'read_run',
     'view_distillation',
 ]

@@ -1,5 +1,6 @@
 """Truth and predictions side by side: one row an image, one column a model."""
 
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
+
+from rs4d.errors import UserError
 
 # Distinct from water, roofs and vegetation; BGR.
 COLOURS = (
@@ -24,6 +27,88 @@ COLOURS = (
 )
 HEADER = 24
 GAP = 4
+
+
+class PredictionGridError(UserError, ValueError):
+    """Predictions, annotations and images that do not belong together, or cannot be read."""
+
+
+def read_predictions(file: Path) -> list[dict[str, Any]]:
+    """Read what ``tools/test.py --out`` wrote.
+
+    Args:
+        file: A pickle; it is run as code when it is read, so it should be one's own.
+
+    Returns:
+        One dict an image, with ``img_id`` and ``pred_instances``.
+
+    Raises:
+        PredictionGridError: If it is missing, is no pickle or holds something else.
+    """
+    try:
+        samples = pickle.loads(file.read_bytes())
+    except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
+        raise PredictionGridError(
+            f"The predictions '{file}' cannot be read: {error}. Name a file that tools/test.py "
+            '--out wrote.'
+        ) from error
+    for sample in samples if isinstance(samples, list) else [None]:
+        if not isinstance(sample, dict) or not {'img_id', 'pred_instances'} <= set(sample):
+            raise PredictionGridError(
+                f"'{file}' does not hold predictions as tools/test.py --out writes them: a list with "
+                'img_id and pred_instances for each image. Name such a file.'
+            )
+        if 'masks' not in sample['pred_instances']:
+            raise PredictionGridError(
+                f"The predictions '{file}' have boxes but no masks. Name those of a model with a "
+                'mask head.'
+            )
+    return samples
+
+
+def choose_images(coco: COCO, wanted: Sequence[str] | None = None, count: int = 6) -> list[int]:
+    """Choose images by id or name, or spread evenly over those that have instances.
+
+    Args:
+        coco: The annotations.
+        wanted: Image ids or file names, with or without folder and suffix; None to spread.
+        count: How many, at most, where they are spread.
+
+    Returns:
+        Their ids, in the order asked for.
+
+    Raises:
+        PredictionGridError: If one is not in the annotations, a name fits several, or no image
+            has an instance.
+    """
+    if wanted is not None:
+        return [_find_image(coco, text) for text in wanted]
+    with_instances = sorted({ann['image_id'] for ann in coco.anns.values()})
+    if not with_instances or count < 1:
+        raise PredictionGridError(
+            f'There is nothing to draw: {len(with_instances)} images of the annotations have '
+            f'instances, and {count} are asked for. Choose another annotation file or more rows.'
+        )
+    places = np.linspace(0, len(with_instances) - 1, min(count, len(with_instances)))
+    return [with_instances[i] for i in places.round().astype(int)]
+
+
+def _find_image(coco: COCO, text: str) -> int:
+    found = [
+        image_id
+        for image_id, image in coco.imgs.items()
+        if text
+        in (image['file_name'], Path(image['file_name']).name, Path(image['file_name']).stem)
+    ]
+    if not found and text.isdecimal() and int(text) in coco.imgs:
+        found = [int(text)]
+    if len(found) != 1:
+        some = ', '.join(f'{i} ({coco.imgs[i]["file_name"]})' for i in sorted(coco.imgs)[:3])
+        raise PredictionGridError(
+            f"The image '{text}' is {'several' if found else 'none'} of the {len(coco.imgs)} in the "
+            f'annotations: {found or some + ", ..."}. Give an id or a file name that is there once.'
+        )
+    return found[0]
 
 
 def draw_instances(
@@ -81,8 +166,8 @@ def draw_prediction_grid(
         The picture, BGR, uint8.
 
     Raises:
-        KeyError: If a prediction file lacks one of the images.
-        FileNotFoundError: If an image is not there or does not decode.
+        PredictionGridError: If a prediction file lacks one of the images or has masks of another
+            size, or an image is not there or does not decode.
     """
     by_image = {
         name: {sample['img_id']: sample['pred_instances'] for sample in samples}
@@ -94,7 +179,7 @@ def draw_prediction_grid(
         path = image_folder / coco.loadImgs([image_id])[0]['file_name']
         image = cv2.imread(str(path))
         if image is None:
-            raise FileNotFoundError(
+            raise PredictionGridError(
                 f'{path} is not there or is not an image. Name the folder that the annotation '
                 "file's file_name entries are relative to."
             )
@@ -109,10 +194,17 @@ def draw_prediction_grid(
         ]
         for name, found in by_image.items():
             if image_id not in found:
-                raise KeyError(
+                raise PredictionGridError(
                     f'The predictions "{name}" hold nothing on image {image_id} ({path.name}). They '
-                    'were made on another data set or split.'
+                    'were made on another data set or split. Give annotations and images of theirs.'
                 )
+            for mask in found[image_id]['masks']:
+                if tuple(mask['size']) != image.shape[:2]:
+                    raise PredictionGridError(
+                        f'The predictions "{name}" on image {image_id} have masks of '
+                        f'{mask["size"]} pixels, but {path} has {list(image.shape[:2])}. They were '
+                        'made on another data set.'
+                    )
             cells.append(_draw_prediction(image, found[image_id], score_thr))
         rows.append([_resize(cell, cell_height) for cell in cells])
     return _assemble(rows, ['image', 'truth', *predictions])

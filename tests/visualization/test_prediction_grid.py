@@ -9,7 +9,12 @@ import pytest
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
-from rs4d.visualization import draw_instances, draw_prediction_grid
+from rs4d.visualization import (
+    PredictionGridError,
+    choose_images,
+    draw_instances,
+    draw_prediction_grid,
+)
 
 
 @pytest.fixture
@@ -72,12 +77,30 @@ def test_predictions_of_another_split_are_refused(scene: tuple[COCO, Path, np.nd
     coco, folder, mask = scene
     other = prediction(mask, 0.9)
     other[0]['img_id'] = 8
-    with pytest.raises(KeyError, match='another data set or split'):
+    with pytest.raises(PredictionGridError, match='another data set or split'):
         draw_prediction_grid(coco, folder, {'model': other}, [7])
 
 
 def test_missing_image_is_named(scene: tuple[COCO, Path, np.ndarray]) -> None:
     coco, folder, _ = scene
     (folder / 'a.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'a\.png'):
+    with pytest.raises(PredictionGridError, match=r'a\.png'):
         draw_prediction_grid(coco, folder, {}, [7])
+
+
+def test_masks_of_another_size_are_refused(scene: tuple[COCO, Path, np.ndarray]) -> None:
+    coco, folder, mask = scene
+    with pytest.raises(PredictionGridError, match='another data set'):
+        draw_prediction_grid(coco, folder, {'model': prediction(mask[:16], 0.9)}, [7])
+
+
+@pytest.mark.parametrize('text', ['7', 'a', 'a.png'])
+def test_image_by_id_or_name(scene: tuple[COCO, Path, np.ndarray], text: str) -> None:
+    assert choose_images(scene[0], [text]) == [7]
+
+
+def test_image_that_is_not_there(scene: tuple[COCO, Path, np.ndarray]) -> None:
+    with pytest.raises(PredictionGridError, match=r"'b\.png' is none of the 1 .*7 \(a\.png\)"):
+        choose_images(scene[0], ['b.png'])
+    with pytest.raises(PredictionGridError, match='0 are asked for'):
+        choose_images(scene[0], count=0)
