@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
@@ -42,7 +43,11 @@ def test_test_prints_and_writes_the_metrics(
         assert re.search(rf'coco/{name} +{metrics[f"coco/{name}"]:.4f}', output)
     assert metrics['checkpoint'] == str(checkpoint)
     assert len(pickle.loads(out.read_bytes())) == 2
-    assert list((tmp_path / 'w').rglob('pictures/*'))
+    pictures = list((tmp_path / 'w').rglob('pictures/*'))
+    assert len(pictures) == 2
+    for picture in pictures:
+        height, width = cv2.imread(str(picture)).shape[:2]
+        assert width == 2 * height  # truth beside prediction of a square scene
 
     # Again: what was written before is still there.
     code, output, _ = call('test.py', config, checkpoint, *options)
