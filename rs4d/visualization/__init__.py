@@ -3,6 +3,7 @@
 from .distillation_picture import draw_distillation, error_map
 from .distillation_view import DistillationView, view_distillation
 from .embedding_colours import EmbeddingColours
+from .legible_visualizer import LegibleVisualizer
 from .prediction_grid import (
     PredictionGridError,
     choose_images,
@@ -16,6 +17,7 @@ from .training_curves import TrainingLogError, TrainingRun, draw_curves, read_ru
 __all__ = [
     'DistillationView',
     'EmbeddingColours',
+    'LegibleVisualizer',
     'PredictionGridError',
     'TensorBoardBackend',
     'TensorBoardMissingError',

@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 import torch
-from mmdet.visualization import DetLocalVisualizer
 from mmengine.logging import MMLogger
 
 from rs4d.datasets.scenes import ensure_scenes
+from rs4d.visualization import LegibleVisualizer
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(Path(__file__).with_name('tiny_config.py'))
@@ -75,7 +75,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_visualizer() -> None:
     """MMEngine keeps one visualizer for a process, with the folder of the run that made it."""
-    DetLocalVisualizer._instance_dict.clear()
+    LegibleVisualizer._instance_dict.clear()
 
 
 @pytest.fixture

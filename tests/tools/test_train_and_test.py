@@ -46,8 +46,8 @@ def test_test_prints_and_writes_the_metrics(
     pictures = list((tmp_path / 'w').rglob('pictures/*'))
     assert len(pictures) == 2
     for picture in pictures:
-        height, width = cv2.imread(str(picture)).shape[:2]
-        assert width == 2 * height  # truth beside prediction of a square scene
+        # Truth beside prediction of a square scene, 64 pixels enlarged to be legible.
+        assert cv2.imread(str(picture)).shape == (256, 512, 3)
 
     # Again: what was written before is still there.
     code, output, _ = call('test.py', config, checkpoint, *options)
