@@ -165,7 +165,7 @@ def build_for_counting(cfg: Mapping[str, Any], scope: str = 'backbone') -> nn.Mo
         the CPU, the backbone of a detector as just said.
     """
     whole = deepcopy(dict(cfg))
-    _forget_checkpoints(whole)
+    forget_checkpoints(whole)
     with DefaultScope.overwrite_default_scope('mmdet'):
         if scope == 'backbone':
             return _build_encoder(whole.get('backbone') or whole.get('student') or whole)
@@ -184,14 +184,19 @@ def _build_encoder(cfg: dict[str, Any]) -> nn.Module:
         return MODELS.build(cfg)
 
 
-def _forget_checkpoints(cfg: Any) -> None:
+def forget_checkpoints(cfg: Any) -> None:
+    """Remove from a config what would load weights.
+
+    Args:
+        cfg: Dicts, lists and tuples, nested; changed in place.
+    """
     if isinstance(cfg, dict):
         for key in ('checkpoint', 'init_cfg'):
             if key in cfg:
                 cfg[key] = None
     for value in cfg.values() if isinstance(cfg, dict) else cfg:
         if isinstance(value, dict | list | tuple):
-            _forget_checkpoints(value)
+            forget_checkpoints(value)
 
 
 def encoder_of(model: nn.Module) -> nn.Module:
