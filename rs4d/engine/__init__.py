@@ -2,7 +2,13 @@
 
 from .defaults import use_resumable_parts
 from .errors import NonFiniteLossError
-from .hooks import LatestCheckpointHook, NonFiniteLossHook, ResumableCheckpointHook
+from .hooks import (
+    LatestCheckpointHook,
+    NonFiniteLossHook,
+    ProgressHook,
+    ResumableCheckpointHook,
+    ThroughputHook,
+)
 from .loops import ResumableTrainLoop
 from .optim import SkipNonFinite, SkippingAmpOptimWrapper, SkippingOptimWrapper
 from .seeded_data import ResumedBatchSampler, SeededDataset, SeededSampler
@@ -13,6 +19,7 @@ __all__ = [
     'LatestCheckpointHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
+    'ProgressHook',
     'ResumableCheckpointHook',
     'ResumableTrainLoop',
     'ResumedBatchSampler',
@@ -23,6 +30,7 @@ __all__ = [
     'SkippingAmpOptimWrapper',
     'SkippingOptimWrapper',
     'StopRequests',
+    'ThroughputHook',
     'TrainingStopped',
     'is_encoder',
     'use_resumable_parts',

@@ -3,6 +3,7 @@
 from .distillation_picture import draw_distillation, error_map
 from .distillation_view import DistillationView, view_distillation
 from .embedding_colours import EmbeddingColours
+from .embedding_visualization_hook import EmbeddingVisualizationHook, VisualizationError
 from .legible_visualizer import LegibleVisualizer
 from .prediction_grid import (
     PredictionGridError,
@@ -17,12 +18,14 @@ from .training_curves import TrainingLogError, TrainingRun, draw_curves, read_ru
 __all__ = [
     'DistillationView',
     'EmbeddingColours',
+    'EmbeddingVisualizationHook',
     'LegibleVisualizer',
     'PredictionGridError',
     'TensorBoardBackend',
     'TensorBoardMissingError',
     'TrainingLogError',
     'TrainingRun',
+    'VisualizationError',
     'choose_images',
     'draw_curves',
     'draw_distillation',

@@ -9,11 +9,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from rs4d.engine.random_state import kept_random_state
 from rs4d.errors import UserError
 from rs4d.models.distillers import FeatureDistiller
-from rs4d.visualization import draw_distillation, view_distillation
 
-from ..random_state import kept_random_state
+from .distillation_picture import draw_distillation
+from .distillation_view import view_distillation
 
 
 class VisualizationError(UserError, ValueError):
