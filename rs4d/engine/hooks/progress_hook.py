@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 
 _ERASE = '\r\x1b[2K'
+_SHORTEST_BAR = 8
 
 
 class StatusTerminal:
@@ -94,6 +96,36 @@ class StatusTerminal:
             return 80
 
 
+class OtherStream:
+    """Another stream to a terminal with a status, which makes way for what is written here.
+
+    The status stays away until it next changes: the text may be the error that ends the run.
+
+    Args:
+        stream: Usually the standard output or the standard error stream.
+        terminal: Has the status.
+    """
+
+    def __init__(self, stream: TextIO, terminal: StatusTerminal) -> None:
+        self._stream = stream
+        self._terminal = terminal
+
+    def write(self, text: str) -> int:
+        """Write in the place of the status.
+
+        Args:
+            text: Anything.
+
+        Returns:
+            Its length.
+        """
+        self._terminal.clear()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class Stage:
     """Something of a known number of steps that is under way.
 
@@ -115,33 +147,35 @@ class Stage:
         Args:
             done: Steps done, those before an interruption included.
             columns: Width.
-            note: Stands at the end.
+            note: Stands at the end, if that leaves room for the bar.
             unicode: Whether there are block characters.
 
         Returns:
             One line, with the time taken, the time to go (at the average speed of this run, all
             that happens between steps included) and the speed.
         """
-        return tqdm.format_meter(
+        parts = dict(
             n=done,
             total=self.total,
             elapsed=time.monotonic() - self._start,
             initial=self.first,
             prefix=self.name,
             unit='step',
-            postfix=note or None,
-            ncols=columns,
             ascii=not unicode,
         )
+        text = tqdm.format_meter(**parts, postfix=note, bar_format='{l_bar}{r_bar}')
+        room = len(text) + _SHORTEST_BAR <= columns
+        return tqdm.format_meter(**parts, postfix=note if room and note else None, ncols=columns)
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
     """Show a progress bar with the time to go, where the log goes to a terminal.
 
-    The bar is the last line of the terminal; lines of the log appear above it. Validation and test
-    have a bar of their own, which goes when they end. Where the standard output is a file or a pipe
-    nothing changes: the log has its lines, with the time to go in them.
+    The bar is the last line of the terminal; lines of the log, warnings and what libraries print
+    appear above it. Validation and test have a bar of their own, which goes when they end. Where the
+    standard output is a file or a pipe nothing changes: the log has its lines, with the time to go
+    in them.
 
     Args:
         keys: Scalars of the log that stand behind the bar, as far as the training has them.
@@ -153,6 +187,7 @@ class ProgressHook(Hook):
         self.keys = tuple(keys)
         self._terminal: StatusTerminal | None = None
         self._handlers: list[tuple[logging.StreamHandler, TextIO]] = []
+        self._others: dict[str, OtherStream] = {}
         self._train: Stage | None = None
         self._pass: Stage | None = None
 
@@ -280,11 +315,20 @@ class ProgressHook(Hook):
             if handler.stream is self._terminal.stream:
                 self._handlers.append((handler, handler.stream))
                 handler.setStream(self._terminal)
+        for name in ('stdout', 'stderr'):
+            stream = getattr(sys, name)
+            if self._terminal is not None and stream is not None and stream.isatty():
+                # Warnings, and what libraries print.
+                self._others[name] = OtherStream(stream, self._terminal)
+                setattr(sys, name, self._others[name])
 
     def _close(self) -> None:
         if self._terminal is not None:
             self._terminal.leave()
         for handler, stream in self._handlers:
             handler.setStream(stream)
-        self._handlers = []
+        for name, other in self._others.items():
+            if getattr(sys, name) is other:
+                setattr(sys, name, other._stream)
+        self._handlers, self._others = [], {}
         self._terminal = self._train = self._pass = None

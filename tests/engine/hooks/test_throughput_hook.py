@@ -1,0 +1,119 @@
+"""Images per second are those of all ranks over the time of the steps alone; memory is the peak."""
+
+import json
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from rs4d.engine import ThroughputHook
+from rs4d.engine.hooks import throughput_hook
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until the test moves it; one number."""
+    now = [100.0]
+    monkeypatch.setattr(throughput_hook.time, 'perf_counter', lambda: now[0])
+    return now
+
+
+class Takes(Hook):
+    """Moves the clock by the seconds that each step and each validation take."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, clock: list[float], steps: Iterator[float], validation: float) -> None:
+        self.clock, self.steps, self.validation = clock, steps, validation
+
+    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        self.clock[0] += next(self.steps)
+
+    def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
+        self.clock[0] += self.validation
+
+
+def logged(runner: Runner, key: str) -> list[float]:
+    """The values of a scalar in the run's log."""
+    (file,) = Path(runner.work_dir).rglob('scalars.json')
+    entries = [json.loads(line) for line in file.read_text().splitlines()]
+    return [entry[key] for entry in entries if key in entry]
+
+
+@pytest.mark.parametrize('ranks', [1, 3])
+@pytest.mark.parametrize(
+    'loop',
+    [
+        dict(by_epoch=True, max_epochs=2),
+        dict(by_epoch=False, max_iters=8, val_interval=2),
+    ],
+    ids=['epochs', 'iterations'],
+)
+def test_images_of_all_ranks_over_the_time_of_steps(
+    toy_runner: Callable[..., Runner],
+    clock: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    ranks: int,
+    loop: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(throughput_hook, 'get_world_size', lambda: ranks)
+    steps = [1.0, 2.0, 0.5, 4.0, 1.0, 1.0, 3.0, 0.25]
+    by_epoch = loop['by_epoch']
+    runner = toy_runner(
+        ThroughputHook(window_size=3),
+        Takes(clock, iter(steps), validation=1000.0),
+        batch_size=5,
+        # A loop over iterations sleeps two seconds where a sampler ends.
+        sampler='DefaultSampler' if by_epoch else 'InfiniteSampler',
+        train_cfg=loop,
+        log_processor=dict(by_epoch=by_epoch),
+    )
+    runner.train()
+    assert clock[0] > 8000
+    windows = [steps[max(0, i - 2) : i + 1] for i in range(8)]
+    expected = [ranks * 5 * len(window) / sum(window) for window in windows]
+    assert logged(runner, 'images_per_s') == pytest.approx(expected)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads what Linux counts')
+def test_memory_is_the_peak_in_mb(
+    toy_runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Takes100MB(Hook):
+        priority = 'VERY_HIGH'
+
+        def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+            # The peak of the tests before may lie above.
+            now = int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()
+            over = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - now
+            if runner.iter == 4:
+                np.ones(over + 100 * 2**20, np.uint8)
+
+    monkeypatch.setattr(throughput_hook.torch.cuda, 'is_available', lambda: False)
+    runner = toy_runner(ThroughputHook(), Takes100MB())
+    runner.train()
+    memory = logged(runner, 'memory')
+    assert memory[4] - memory[3] == pytest.approx(100, abs=20)
+    assert memory[-1] >= memory[4]
+
+
+def test_on_gpus_the_memory_is_mmengines(
+    toy_runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = toy_runner(ThroughputHook())
+    monkeypatch.setattr(throughput_hook.torch.cuda, 'is_available', lambda: True)
+    hook = next(hook for hook in runner.hooks if isinstance(hook, ThroughputHook))
+    hook.after_train_iter(runner, 0, dict(inputs=[0, 0]))
+    assert 'train/images_per_s' in runner.message_hub.log_scalars
+    assert 'train/memory' not in runner.message_hub.log_scalars
+
+
+def test_a_window_of_nothing() -> None:
+    with pytest.raises(ValueError, match='window_size=0'):
+        ThroughputHook(window_size=0)
