@@ -11,13 +11,18 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
+    # images_per_s and memory among the scalars.
+    throughput=dict(type='ThroughputHook'),
+    # A bar with the time to go, if the output is a terminal.
+    progress=dict(type='ProgressHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),  # Gloo where there is no GPU
 )
-vis_backends = [dict(type='LocalVisBackend')]
+# scalars.json, which tools/analysis_tools/plot_log.py draws, and pictures; both for TensorBoard, too.
+vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorBoardBackend')]
 visualizer = dict(type='LegibleVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'

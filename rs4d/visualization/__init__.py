@@ -12,7 +12,7 @@ from .prediction_grid import (
     draw_prediction_grid,
     read_predictions,
 )
-from .tensorboard_backend import TensorBoardBackend, TensorBoardMissingError
+from .tensorboard_backend import TensorBoardBackend
 from .training_curves import TrainingLogError, TrainingRun, draw_curves, read_run
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     'LegibleVisualizer',
     'PredictionGridError',
     'TensorBoardBackend',
-    'TensorBoardMissingError',
     'TrainingLogError',
     'TrainingRun',
     'VisualizationError',

@@ -88,6 +88,8 @@ def _fit(picture: np.ndarray, view: DistillationView, height: int) -> np.ndarray
 
 
 def _write(picture: np.ndarray, text: str) -> None:
-    place = (4, picture.shape[0] - 6)
-    cv2.putText(picture, text, place, 0, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(picture, text, place, 0, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    """Write in the lower left corner, on black, since the heat below may be as pale as the text."""
+    height = picture.shape[0]
+    (width, above), below = cv2.getTextSize(text, 0, 0.45, 1)
+    cv2.rectangle(picture, (0, height - above - below - 6), (width + 8, height), (0, 0, 0), -1)
+    cv2.putText(picture, text, (4, height - below - 2), 0, 0.45, (255, 255, 255), 1, cv2.LINE_AA)

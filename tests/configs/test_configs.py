@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from generated_data import leaf_datasets
-from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS, VISBACKENDS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from reduced_configs import CONFIGS, LEAVES, names, nodes
@@ -128,8 +128,20 @@ def test_config_names_what_is_registered(path: Path) -> None:
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
             assert METRICS.get(metric.type) is not None
-    for hook in cfg.get('custom_hooks', []):
-        assert HOOKS.get(hook.type) is not None
+    for hook in [*cfg.get('custom_hooks', []), *cfg.default_hooks.values()]:
+        assert HOOKS.get(hook.type) is not None, hook.type
+    for backend in cfg.visualizer.vis_backends:
+        assert VISBACKENDS.get(backend.type) is not None, backend.type
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=names)
+def test_every_training_can_be_watched(path: Path) -> None:
+    cfg = read(path)
+    hooks = {hook.type for hook in [*cfg.get('custom_hooks', []), *cfg.default_hooks.values()]}
+    assert {'ProgressHook', 'ThroughputHook', 'LoggerHook'} <= hooks
+    assert ('EmbeddingVisualizationHook' in hooks) == (cfg.model.type == 'FeatureDistiller')
+    backends = [backend.type for backend in cfg.visualizer.vis_backends]
+    assert backends == ['LocalVisBackend', 'TensorBoardBackend']
 
 
 def class_counts(model: Config) -> Iterator[int]:

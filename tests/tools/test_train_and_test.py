@@ -27,6 +27,9 @@ def test_train_writes_a_checkpoint_and_no_leftovers(trained: Trained) -> None:
     assert (work_dir / 'epoch_1.pth').is_file()
     assert not list(work_dir.glob('*.part'))
     assert 'coco/segm_mAP' in result.stdout
+    # Plain lines where there is no terminal, and the scalars that plot_log.py reads.
+    assert not {'\r', '\x1b'} & set(result.stdout + result.stderr)
+    assert '"images_per_s"' in next(work_dir.rglob('vis_data/scalars.json')).read_text()
 
 
 def test_test_prints_and_writes_the_metrics(

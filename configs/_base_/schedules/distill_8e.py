@@ -35,7 +35,7 @@ optim_wrapper = dict(
 custom_hooks = [
     # Stage 2 reads work_dirs/<config>/latest.pth.
     dict(type='LatestCheckpointHook'),
-    # Input, corrupted input, both embeddings and the error, in vis_data/vis_image.
+    # Input, corrupted input, both embeddings and the error, in vis_data/vis_image and TensorBoard.
     dict(type='EmbeddingVisualizationHook', interval=1000),
 ]
 # With --auto-scale-lr the learning rate follows the total batch size.
