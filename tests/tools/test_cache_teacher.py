@@ -374,7 +374,7 @@ def test_a_broken_image_is_skipped_and_known(
             'train.py', CONFIG, '--work-dir', place / 'w', '--overwrite', *UNCHECKED
         )
         assert code == 0, output[-2000:]
-        assert output.count('It is left out (1 so far)') == 1
+        assert output.count('Another one takes its place (1 broken of') == 1
         assert key in output
 
     (place / 'cache' / 'skipped-rank00000.jsonl').unlink()

@@ -6,16 +6,23 @@ from typing import Any
 
 import pytest
 import torch
-from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
 import rs4d.apis.runner  # noqa: F401 - registers AtomicRunner
 from rs4d.datasets.scenes import ensure_scenes
 from rs4d.engine import use_resumable_parts
+from rs4d.visualization import LegibleVisualizer
 
 CONFIG = Path(__file__).parents[1] / 'tools' / 'tiny_distill_config.py'
+
+
+@pytest.fixture(autouse=True)
+def _scope() -> Iterator[None]:
+    """Names of a config are MMDetection's, whichever scope a test before this one has left."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
 
 
 @pytest.fixture(scope='session')
@@ -43,7 +50,7 @@ def distillation(
 
     def build(name: str = 'run', plain: bool = False, **options: Any) -> Runner:
         # MMEngine keeps one for a process, with the folder of the run that made it.
-        DetLocalVisualizer._instance_dict.clear()
+        LegibleVisualizer._instance_dict.clear()
         cfg = Config.fromfile(CONFIG)
         cfg.merge_from_dict(
             {'train_cfg.max_epochs': 1, 'default_hooks.logger.interval': 1} | options
@@ -58,4 +65,4 @@ def distillation(
 
     yield build
     torch.set_num_threads(threads)
-    DetLocalVisualizer._instance_dict.clear()
+    LegibleVisualizer._instance_dict.clear()
