@@ -13,7 +13,7 @@ from .complexity import build_for_counting, count_complexity, forget_checkpoints
 from .errors import SetupError
 from .published_ap import NONE, published_cell
 
-FOLDERS = ('rs4d', 'baselines', 'distill', 'demo')
+FOLDERS = ('rs4d', 'baselines', 'backbones', 'distill', 'demo')
 BEGIN = '<!-- matrix: begin; written by tools/analysis_tools/list_configs.py -->'
 END = '<!-- matrix: end -->'
 HEADER = (
@@ -34,7 +34,9 @@ _HEADS = {
     'MaskRCNN': 'Mask R-CNN',
     'PromptMaskRCNN': 'prompt',
     'CascadeRCNN': 'Cascade Mask R-CNN',
-    'RTMDet': 'RTMDet-Ins',
+    'EmptySafeSOLOv2': 'SOLOv2',
+    'EmptySafeCondInst': 'CondInst',
+    'EmptySafeRTMDet': 'RTMDet-Ins',
 }
 _DATA = {
     'SSDDInsSegDataset': 'SSDD',
@@ -246,6 +248,8 @@ def _encoder(cfg: Mapping[str, Any]) -> str:
         return f'SAM ViT-{arch[0].upper()}'
     if kind == 'ResNet':
         return f'ResNet-{cfg["depth"]}'
+    if kind == 'SwinTransformer' and tuple(cfg['depths']) == (2, 2, 6, 2):
+        return 'Swin-T'
     return cfg.get('model_name', kind)
 
 
