@@ -1,12 +1,22 @@
 """Fixtures for all tests."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DefaultScope
 
 import rs4d  # noqa: F401 - registers everything with MMDetection
+
+
+@pytest.fixture(autouse=True)
+def _default_scope() -> Iterator[None]:
+    """Take back the scope that a test's runner leaves, in which names of configs mean other things."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

@@ -1,7 +1,8 @@
 """The whole method in a few minutes on two CPU cores: generate, distil, fine-tune, score, draw.
 
 Runs the project's own tools one after the other, prints each command before it runs, and ends with a
-table, ``metrics.json`` and a picture of predictions beside the truth in ``work_dirs/demo``.
+table, ``metrics.json`` and a picture of predictions beside the truth in ``work_dirs/demo``. With
+``--heads bbox prompt`` both heads are fine-tuned on the same distilled encoder.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DISTILL_CONFIG = 'configs/demo/rs4d-tiny_efficientnet-lite0_scenes.py'
-FINETUNE_CONFIG = 'configs/demo/rs4d-tiny_bbox_scenes.py'
+FINETUNE_CONFIG = 'configs/demo/rs4d-tiny_{head}_scenes.py'
+HEADS = {'bbox': 'Mask R-CNN', 'prompt': 'the prompt head'}
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50')
 
 
@@ -24,7 +26,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--train-images', type=int, default=800, help='generated training scenes')
     parser.add_argument('--val-images', type=int, default=120, help='generated held-out scenes')
-    parser.add_argument('--cfg-options', nargs='+', default=[], help='passed on to both trainings')
+    parser.add_argument(
+        '--heads', nargs='+', choices=list(HEADS), default=['bbox'], help='fine-tuned one by one'
+    )
+    parser.add_argument('--cfg-options', nargs='+', default=[], help='passed on to all trainings')
     return parser.parse_args(argv)
 
 
@@ -78,28 +83,30 @@ def main(argv: list[str] | None = None) -> None:
         'work_dirs/demo/distill',
         *options,
     )
-    minutes['fine-tune'] = step(
-        'Stage 2: fine-tune it with the Mask R-CNN head',
-        'tools/train.py',
-        FINETUNE_CONFIG,
-        '--work-dir',
-        'work_dirs/demo/finetune',
-        *options,
-    )
-    minutes['test'] = step(
-        'Test on held-out scenes',
-        'tools/test.py',
-        FINETUNE_CONFIG,
-        'work_dirs/demo/finetune/latest.pth',
-        '--work-dir',
-        'work_dirs/demo/test',
-        '--out',
-        'work_dirs/demo/predictions.pkl',
-    )
+    for head in args.heads:
+        config, trained = FINETUNE_CONFIG.format(head=head), f'work_dirs/demo/finetune_{head}'
+        minutes[f'fine-tune {head}'] = step(
+            f'Stage 2: fine-tune it with {HEADS[head]}',
+            'tools/train.py',
+            config,
+            '--work-dir',
+            trained,
+            *options,
+        )
+        minutes[f'test {head}'] = step(
+            'Test on held-out scenes',
+            'tools/test.py',
+            config,
+            f'{trained}/latest.pth',
+            '--work-dir',
+            f'work_dirs/demo/test_{head}',
+            '--out',
+            f'work_dirs/demo/{head}.pkl',
+        )
     minutes['draw'] = step(
         'Draw predictions beside the truth',
         'tools/analysis_tools/draw_predictions.py',
-        'work_dirs/demo/predictions.pkl',
+        *(f'work_dirs/demo/{head}.pkl' for head in args.heads),
         '--annotations',
         'work_dirs/demo/scenes/annotations/scenes_val.json',
         '--image-dir',
@@ -108,18 +115,21 @@ def main(argv: list[str] | None = None) -> None:
         'work_dirs/demo/predictions.png',
     )
     total = (time.monotonic() - start) / 60
-    report(folder, total, minutes)
+    report(folder, args.heads, total, minutes)
 
 
-def report(folder: Path, total: float, seconds: dict[str, float]) -> None:
+def report(folder: Path, heads: list[str], total: float, seconds: dict[str, float]) -> None:
     """Write ``metrics.json`` and print the table."""
-    found = json.loads((folder / 'test' / 'metrics.json').read_text())
-    metrics = {name: found[f'coco/{name}'] for name in METRICS}
+    metrics: dict[str, object] = {}
+    print('\n| head | box AP | box AP50 | mask AP | mask AP50 |\n|---|---|---|---|---|')
+    for head in heads:
+        found = json.loads((folder / f'test_{head}' / 'metrics.json').read_text())
+        metrics[head] = {name: found[f'coco/{name}'] for name in METRICS}
+        print(
+            f'| {head} | ' + ' | '.join(f'{found[f"coco/{name}"]:.3f}' for name in METRICS) + ' |'
+        )
     metrics['minutes'] = round(total, 2)
     (folder / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
-    print('\n| | AP | AP50 |\n|---|---|---|')
-    for name, key in (('boxes', 'bbox'), ('masks', 'segm')):
-        print(f'| {name} | {metrics[f"{key}_mAP"]:.3f} | {metrics[f"{key}_mAP_50"]:.3f} |')
     parts = ', '.join(f'{name} {value / 60:.1f}' for name, value in seconds.items())
     print(f'\n{total:.1f} minutes ({parts})')
     print('Picture: work_dirs/demo/predictions.png   Figures: work_dirs/demo/metrics.json')
