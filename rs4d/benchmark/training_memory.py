@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
@@ -13,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
-from rs4d.apis.complexity import build_for_counting
+from rs4d.apis.complexity import forget_checkpoints
 from rs4d.models.heads import PromptMaskHead
 
 from .memory import status_mib
@@ -112,7 +113,9 @@ def _measure(config: str, *numbers: str) -> TrainingMemory:
     libraries = status_mib('VmRSS')
     decoded = [0]
     with DefaultScope.overwrite_default_scope('mmdet'):
-        model: Any = build_for_counting(cfg.model, 'model').train()
+        model_cfg = cfg.model.to_dict()
+        forget_checkpoints(model_cfg)
+        model: Any = MODELS.build(model_cfg).train()
         optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
         for module in model.modules():
             if isinstance(module, PromptMaskHead):
