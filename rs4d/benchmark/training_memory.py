@@ -113,9 +113,8 @@ def _measure(config: str, *numbers: str) -> TrainingMemory:
     libraries = status_mib('VmRSS')
     decoded = [0]
     with DefaultScope.overwrite_default_scope('mmdet'):
-        model_cfg = cfg.model.to_dict()
-        forget_checkpoints(model_cfg)
-        model: Any = MODELS.build(model_cfg).train()
+        forget_checkpoints(cfg.model)
+        model: Any = MODELS.build(cfg.model).train()
         optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
         for module in model.modules():
             if isinstance(module, PromptMaskHead):
