@@ -26,7 +26,8 @@ def _scan(
 ) -> Scan:
     """Describe the problem; the tensors have to outlive its use.
 
-    ``boundaries`` are those of the two directions, where the forward pass leaves them.
+    ``boundaries`` are those of the two directions, where the forward pass leaves them; empty ones are
+    as good as none.
     """
     u_f, u_b, delta_f, delta_b, A, B_f, C_f, B_b, C_b, D, delta_bias, z = tensors
     batch, length, channels = u_f.shape
@@ -46,7 +47,9 @@ def _scan(
         delta_weight=pointer(delta_weight),
         z=rows(z),
     )
-    kept = (None, None) if boundaries is None else map(pointer, boundaries)
+    kept: list[int | None] = [None, None]
+    if boundaries is not None and boundaries.numel():
+        kept = [pointer(x) for x in boundaries]
     given = (u_f, delta_f, B_f, C_f), (u_b, delta_b, B_b, C_b)
     for i, (arrays, states) in enumerate(zip(given, kept, strict=True)):
         scan.direction[i] = Direction(*map(rows, arrays), states, i)
@@ -118,7 +121,7 @@ def _forward(
         D,
         delta_bias,
         z,
-        boundaries=boundaries if keep_boundaries else None,
+        boundaries=boundaries,
     )
     return y, boundaries
 
@@ -154,7 +157,7 @@ def _backward(
         return [torch.zeros_like(x) for x in tensors]
     batch, length, channels = u_forward.shape
     states = A.shape[1]
-    scan = _scan(tensors, boundaries=boundaries if boundaries.numel() else None)
+    scan = _scan(tensors, boundaries=boundaries)
     kernels = cpu_kernels.library()
     blocks = kernels.rs4d_scan_blocks(scan)
 

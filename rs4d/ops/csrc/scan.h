@@ -146,8 +146,7 @@ RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const flo
         if (WITH_Y) sum = load<W>(y + i * tile_stride);
         if (ahead.data != nullptr) __builtin_prefetch(ahead.data + i * ahead.step);
         for (int j = 0; j < NB; ++j) {
-            const Vec<W> x = dt_i * a[j];
-            const Exponent<W> exponent(CLAMP ? clamp_exponent<W>(x) : x);
+            const Exponent<W> exponent = exponent_of<W, CLAMP>(dt_i * a[j]);
             // Scaled by a power of two that may be 0 or infinite, or by one in range.
             const Vec<W> kept =
                 CLAMP ? state[j] * exponent.scale() : scaled<W>(state[j], exponent);

@@ -122,16 +122,19 @@ RS4D_INLINE Vec<W> scaled(Vec<W> value, const Exponent<W>& exponent) {
 // Without CLAMP the caller knows that |x| <= kExp2Safe, and the result is the same.
 constexpr float kExp2Safe = 126.0f;
 
-template <int W>
-RS4D_INLINE Vec<W> clamp_exponent(Vec<W> x) {
-    const Vec<W> lowest = splat<W>(-127.0f), highest = splat<W>(128.0f);
-    x = lowest > x ? lowest : x;  // in this order NaN passes
-    return highest < x ? highest : x;
+template <int W, bool CLAMP>
+RS4D_INLINE Exponent<W> exponent_of(Vec<W> x) {
+    if (CLAMP) {
+        const Vec<W> lowest = splat<W>(-127.0f), highest = splat<W>(128.0f);
+        x = lowest > x ? lowest : x;  // in this order NaN passes
+        x = highest < x ? highest : x;
+    }
+    return Exponent<W>(x);
 }
 
 template <int W, bool CLAMP = true>
 RS4D_INLINE void exp2_parts(Vec<W> x, Vec<W>& scale, Vec<W>& excess) {
-    const Exponent<W> exponent(CLAMP ? clamp_exponent<W>(x) : x);
+    const Exponent<W> exponent = exponent_of<W, CLAMP>(x);
     scale = exponent.scale();
     excess = exponent.excess();
 }
