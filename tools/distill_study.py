@@ -9,13 +9,14 @@ python tools/distill_study.py --seeds 0 --work-dir work_dirs/trial --cfg-options
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from rs4d.visualization import TrainingLogError, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE_1 = 'configs/distill/rs4d-tiny_efficientnet-lite0_mixed.py'
@@ -73,33 +74,29 @@ def train(config: str, folder: Path, *options: str) -> None:
     done.touch()
 
 
-def history(folder: Path) -> list[dict[str, float]]:
-    """Read the validations of a run from MMEngine's scalars, an entry each."""
-    entries = {}
-    for file in sorted((ROOT / folder).glob('*/vis_data/scalars.json')):
-        for line in file.read_text().splitlines():
-            entry = json.loads(line)
-            if 'coco/segm_mAP' in entry:
-                entries[entry['step']] = entry
-    if not entries:
+def final_figures(folder: Path) -> dict[str, float]:
+    """Read the last validation of a run from its logs, by the names of ``METRICS``."""
+    try:
+        validation = read_run(ROOT / folder).validation
+        return {name: validation[f'coco/{name}'][1][-1] for name in METRICS}
+    except (TrainingLogError, KeyError):
         sys.exit(
             f"'{folder}' has no validation in its logs (*/vis_data/scalars.json). Delete the folder "
             'and start the study again, which then trains this run once more.'
         )
-    return [entries[step] for step in sorted(entries)]
 
 
 def report(runs: dict[str, list[Path]]) -> str:
     """Make the Markdown table: one row a run, and the mean of each start."""
     rows = ['| start | seed | ' + ' | '.join(METRICS) + ' |', '|---' * (2 + len(METRICS)) + '|']
     for start, folders in runs.items():
-        finals = [history(folder)[-1] for folder in folders]
+        finals = [final_figures(folder) for folder in folders]
         for folder, final in zip(folders, finals, strict=True):
             seed = folder.name.rsplit('_', 1)[1]
-            figures = ' | '.join(f'{final[f"coco/{name}"]:.3f}' for name in METRICS)
+            figures = ' | '.join(f'{final[name]:.3f}' for name in METRICS)
             rows.append(f'| {start} | {seed} | {figures} |')
         means = ' | '.join(
-            f'{statistics.mean(final[f"coco/{name}"] for final in finals):.3f}' for name in METRICS
+            f'{statistics.mean(final[name] for final in finals):.3f}' for name in METRICS
         )
         rows.append(f'| {start} | mean | {means} |')
     return '\n'.join(rows)

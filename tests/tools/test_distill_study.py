@@ -53,15 +53,17 @@ def study(
     return module, recorder
 
 
-def test_history_joins_the_logs_of_a_resumed_run(study: tuple, tmp_path: Path) -> None:
+def test_the_last_validation_counts_in_a_resumed_run(study: tuple, tmp_path: Path) -> None:
     module, _ = study
     log(tmp_path / 'run', '20260101_000000', (1, 0.0), (2, 0.1))
     log(tmp_path / 'run', '20260102_000000', (2, 0.2), (3, 0.3))
-    entries = module.history(Path('run'))
-    assert [entry['step'] for entry in entries] == [1, 2, 3]
-    assert [entry['coco/bbox_mAP'] for entry in entries] == pytest.approx([0.1, 0.3, 0.4])
+    figures = module.final_figures(Path('run'))
+    assert figures == pytest.approx({name: value + 0.3 for name, value in FIGURES.items()})
     with pytest.raises(SystemExit, match="'other' has no validation"):
-        module.history(Path('other'))
+        module.final_figures(Path('other'))
+    log(tmp_path / 'trained_only', 't')
+    with pytest.raises(SystemExit, match="'trained_only' has no validation"):
+        module.final_figures(Path('trained_only'))
 
 
 def test_report(study: tuple, tmp_path: Path) -> None:
