@@ -10,6 +10,7 @@ model = dict(
             _delete_=True,
             type='PromptMaskHead',
             embedding_channels=192,
+            box_prompt=True,  # the decoder has not learnt to look where the tokens say
             prompter=dict(in_channels={{_base_.width}}),
             loss_mask={{_base_.loss_mask}},
             loss_dice={{_base_.loss_dice}},

@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .roi_prompter import RoIPrompter, token_points
+from .roi_prompter import RoIPrompter, box_coverage, token_points
 from .sam_mask_decoder import EMBED_DIMS
 
 _DICE = dict(type='DiceLoss', use_sigmoid=True, naive_dice=True, eps=1.0)
@@ -33,6 +33,9 @@ class PromptMaskHead(BaseModule):
         with_positions: Add to each token SAM's positional code of one point of its box: the centre
             for the first, the corners for the others (with five). RoI features alone do not say where
             in the image their box is.
+        box_prompt: Add a learned vector to the embedding where the box is: a dense prompt, as SAM has
+            for masks. A decoder from random weights takes long to learn from tokens where to look;
+            this shows it from the first step. SAM's own weights have never seen it.
         loss_mask: Loss over the pixels of the input, given logits and targets (N, H, W).
         loss_dice: A second one, given the same, or None. Small objects are few pixels of an image,
             which the mean over pixels hardly sees.
@@ -46,6 +49,7 @@ class PromptMaskHead(BaseModule):
         prompter: dict[str, Any] | None = None,
         decoder: dict[str, Any] | None = None,
         with_positions: bool = True,
+        box_prompt: bool = False,
         loss_mask: dict[str, Any] | None = None,
         loss_dice: dict[str, Any] | None = _DICE,
         norm_cfg: dict[str, Any] = dict(type='LN2d'),  # noqa: B006 - a config, never written
@@ -61,6 +65,8 @@ class PromptMaskHead(BaseModule):
         self.prompter = RoIPrompter(embed_dims=EMBED_DIMS, **(prompter or {}))
         self.decoder = MODELS.build(decoder or dict(type='SAMMaskDecoder'))
         self.with_positions = with_positions
+        # N(0, 1), as SAM's own prompts start.
+        self.box_embed = nn.Parameter(torch.randn(EMBED_DIMS)) if box_prompt else None
         self.points: Tensor
         self.register_buffer('points', token_points(self.prompter.num_tokens), persistent=False)
         self.loss_mask = MODELS.build(loss_mask or dict(type='CrossEntropyLoss', use_sigmoid=True))
@@ -98,7 +104,11 @@ class PromptMaskHead(BaseModule):
         tokens = self.prompter(roi_feats)
         if self.with_positions:
             tokens = tokens + self.decoder.encode_points(self._box_points(rois, input_shape))
-        return self.decoder(tokens, embedding, rois[:, 0].long())
+        dense = None
+        if self.box_embed is not None:
+            covered = box_coverage(rois[:, 1:], input_shape, tuple(embedding.shape[-2:]))
+            dense = covered.to(embedding)[:, None] * self.box_embed[:, None, None]
+        return self.decoder(tokens, embedding, rois[:, 0].long(), dense)
 
     def _box_points(self, rois: Tensor, input_shape: tuple[int, int]) -> Tensor:
         """Place each token's point in each box: fractions of the input's sides (N, T, 2)."""

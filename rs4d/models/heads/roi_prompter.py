@@ -1,4 +1,4 @@
-"""From the features inside a box to prompt tokens."""
+"""From a box and the features inside it to prompts."""
 
 import math
 from typing import Any
@@ -80,3 +80,26 @@ def token_points(num_tokens: int) -> Tensor:
     # The ring through the corners, pressed into the box.
     ring = (0.5 + math.sqrt(0.5) * torch.stack([angles.cos(), angles.sin()], -1)).clamp(0, 1)
     return torch.cat([torch.full((1, 2), 0.5), ring])
+
+
+def box_coverage(boxes: Tensor, input_shape: tuple[int, int], map_shape: tuple[int, int]) -> Tensor:
+    """Say how much of each cell of a map a box covers.
+
+    Args:
+        boxes: x1, y1, x2, y2 in pixels (N, 4).
+        input_shape: Height and width in pixels that the map covers.
+        map_shape: Cells (h, w).
+
+    Returns:
+        Fractions (N, h, w) of the cells' areas, float32; no gradient flows to the boxes.
+    """
+    boxes = boxes.detach().float()
+
+    def along(first: Tensor, last: Tensor, pixels: int, cells: int) -> Tensor:
+        edges = torch.arange(cells + 1, device=boxes.device) * (pixels / cells)
+        overlap = last[:, None].minimum(edges[1:]) - first[:, None].maximum(edges[:-1])
+        return overlap.clamp(min=0) * (cells / pixels)
+
+    rows = along(boxes[:, 1], boxes[:, 3], input_shape[0], map_shape[0])
+    columns = along(boxes[:, 0], boxes[:, 2], input_shape[1], map_shape[1])
+    return rows[:, :, None] * columns[:, None]

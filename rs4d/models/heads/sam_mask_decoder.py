@@ -108,26 +108,41 @@ class SAMMaskDecoder(BaseModule):
         grid = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1)
         return self.encode_points(grid).permute(2, 0, 1)[None]
 
-    def forward(self, tokens: Tensor, embedding: Tensor, image_ids: Tensor) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        embedding: Tensor,
+        image_ids: Tensor,
+        dense_prompts: Tensor | None = None,
+    ) -> Tensor:
         """Decode one mask for each instance.
 
         Args:
             tokens: Prompts (N, T, 256).
             embedding: The encoder's maps (B, 256, h, w).
             image_ids: The image of each instance, integers (N,) from 0 to B-1.
+            dense_prompts: What is added to the embedding for each instance (N, 256, h, w), beside
+                SAM's vector for a prompt without a mask; None adds that alone.
 
         Returns:
             Logits (N, 4h, 4w).
         """
         if self.with_cp and torch.is_grad_enabled():
             logits = run_again_in_backward(
-                self._decode, tokens, embedding, image_ids, use_reentrant=False
+                self._decode, tokens, embedding, image_ids, dense_prompts, use_reentrant=False
             )
             assert isinstance(logits, Tensor)
             return logits
-        return self._decode(tokens, embedding, image_ids)
+        return self._decode(tokens, embedding, image_ids, dense_prompts)
 
-    def _decode(self, tokens: Tensor, embedding: Tensor, image_ids: Tensor) -> Tensor:
+    def _decode(
+        self,
+        tokens: Tensor,
+        embedding: Tensor,
+        image_ids: Tensor,
+        dense_prompts: Tensor | None,
+    ) -> Tensor:
+        no_mask = self.no_mask_embed.weight[..., None, None]
         # An instance is an "image" with one prompt here: images with many and with few instances
         # then share a batch.
         masks = self.decoder(
@@ -136,7 +151,7 @@ class SAMMaskDecoder(BaseModule):
                 len(tokens), -1, -1, -1
             ),
             sparse_prompt_embeddings=tokens[:, None],
-            dense_prompt_embeddings=self.no_mask_embed.weight[..., None, None],
+            dense_prompt_embeddings=no_mask if dense_prompts is None else no_mask + dense_prompts,
             multimask_output=False,
         )[0]
         return masks[:, 0, 0]

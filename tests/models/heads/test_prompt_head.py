@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rs4d.models.detectors import PromptMaskRCNN
 from rs4d.models.heads import EmbeddedPyramid, PromptMaskHead, PromptRoIHead, RoIPrompter
 from rs4d.models.heads.prompt_mask_head import upsample
-from rs4d.models.heads.roi_prompter import token_points
+from rs4d.models.heads.roi_prompter import box_coverage, token_points
 
 WIDTH = 16
 
@@ -34,7 +34,9 @@ class OneConvBackbone(nn.Module):
         return (self.conv(img),)
 
 
-def detector_config(detector: str = 'PromptMaskRCNN', channels: int = WIDTH, **head: Any) -> Config:
+def detector_config(
+    detector: str = 'PromptMaskRCNN', channels: int = WIDTH, box_prompt: bool = False, **head: Any
+) -> Config:
     cfg = Config.fromfile('configs/_base_/models/mask-rcnn_rsmamba-tiny.py')
     embedding_channels = channels if detector == 'PromptMaskRCNN' else WIDTH
     cfg.merge_from_dict(
@@ -59,6 +61,7 @@ def detector_config(detector: str = 'PromptMaskRCNN', channels: int = WIDTH, **h
                         _delete_=True,
                         type='PromptMaskHead',
                         embedding_channels=embedding_channels,
+                        box_prompt=box_prompt,
                         prompter=dict(in_channels=WIDTH, hidden_dims=32),
                     ),
                     **head,
@@ -146,6 +149,34 @@ def test_tokens_carry_the_code_of_their_points() -> None:
     torch.testing.assert_close(codes[1], corner, atol=1e-5, rtol=1e-4)
 
 
+def test_box_coverage_is_the_mean_of_a_filled_box() -> None:
+    """Against boxes drawn pixel by pixel and averaged over cells, one reaching over the edge."""
+    boxes = torch.tensor([[3, 5, 21, 10], [0, 0, 40, 24], [-7, 12, 9, 60], [6, 6, 6, 9]])
+    drawn = torch.zeros(len(boxes), 24, 40)
+    for canvas, (x1, y1, x2, y2) in zip(drawn, boxes.tolist(), strict=True):
+        canvas[max(y1, 0) : y2, max(x1, 0) : x2] = 1
+    expected = F.avg_pool2d(drawn, 8)
+    torch.testing.assert_close(box_coverage(boxes, (24, 40), (3, 5)), expected)
+    # A tenth of a pixel counts for what it is.
+    finer = box_coverage(torch.tensor([[1.3, 0.5, 2.8, 3.9]]), (4, 4), (2, 2))
+    assert finer.sum().item() * 4 == pytest.approx(1.5 * 3.4)
+
+
+def test_box_prompt_marks_the_box_on_the_embedding() -> None:
+    head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16), box_prompt=True)
+    sent: list[Tensor] = []
+    head.decoder.register_forward_pre_hook(lambda _, args: sent.append(args[3]))
+    rois = torch.tensor([[0.0, 16, 0, 64, 32], [0, 0, 0, 16, 8]])
+    with torch.no_grad():
+        head(torch.randn(2, 8, 14, 14), rois, torch.randn(1, 256, 2, 4), (32, 64))
+    wide, corner = sent[0]
+    assert not wide[:, :, 0].any()
+    torch.testing.assert_close(wide[:, :, 1:], head.box_embed[:, None, None].expand(-1, 2, 3))
+    torch.testing.assert_close(corner[:, 0, 0], head.box_embed / 2)
+    assert not corner[:, 1].any()
+    assert not corner[:, :, 1:].any()
+
+
 def test_loss_is_the_mean_over_instances_at_full_resolution() -> None:
     """Against PyTorch's own loss and the dice formula, with masks smaller than the padded input."""
     head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16))
@@ -182,7 +213,7 @@ def test_choice_takes_every_object_before_any_twice() -> None:
 @pytest.mark.parametrize('kind', ['bitmap', 'polygon'])
 @pytest.mark.parametrize('counts', [[0], [0, 0], [1], [0, 3, 1]], ids=str)
 def test_every_parameter_gets_a_gradient(counts: list[int], kind: str) -> None:
-    model = build().train()
+    model = build(box_prompt=True).train()
     loss, parts = model.parse_losses(model(**batch(counts, kind=kind), mode='loss'))
     loss.backward()
     assert torch.isfinite(loss)

@@ -125,6 +125,19 @@ def build(checkpoint: Path | None, **kwargs: object) -> SAMMaskDecoder:
     return decoder.eval()
 
 
+def prompt_inputs(sam: SamModel, embedding: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+    """Return the arguments of transformers' decoder for tokens without a mask as a prompt."""
+    with torch.no_grad():
+        _, dense = sam.prompt_encoder(None, None, None, None)
+        positions = sam.get_image_wide_positional_embeddings()
+    return dict(
+        image_embeddings=embedding,
+        image_positional_embeddings=positions.repeat(len(embedding), 1, 1, 1),
+        sparse_prompt_embeddings=tokens,
+        dense_prompt_embeddings=dense.repeat(len(embedding), 1, 1, 1),
+    )
+
+
 def test_official_file_gives_every_output_of_transformers(official: Path, sam: SamModel) -> None:
     decoder = build(official)
     torch.manual_seed(1)
@@ -132,13 +145,7 @@ def test_official_file_gives_every_output_of_transformers(official: Path, sam: S
     with torch.no_grad():
         positions = decoder.image_positions(16, 16)
         torch.testing.assert_close(positions, sam.get_image_wide_positional_embeddings())
-        _, dense = sam.prompt_encoder(None, None, None, None)
-        inputs = dict(
-            image_embeddings=embedding,
-            image_positional_embeddings=positions.repeat(2, 1, 1, 1),
-            sparse_prompt_embeddings=tokens,
-            dense_prompt_embeddings=dense.repeat(2, 1, 1, 1),
-        )
+        inputs = prompt_inputs(sam, embedding, tokens)
         # All four masks and all four qualities, the unused ones too.
         for multimask in (False, True):
             theirs = sam.mask_decoder(multimask_output=multimask, **inputs)
@@ -156,6 +163,22 @@ def test_official_file_gives_every_output_of_transformers(official: Path, sam: S
         )
     expected = torch.stack([expected[1, 2], expected[0, 0], expected[0, 1], expected[1, 0]])
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_dense_prompts_are_those_of_transformers(official: Path, sam: SamModel) -> None:
+    """SAM takes one map a prompt on top of the embedding; each instance here has its own."""
+    decoder = build(official)
+    torch.manual_seed(1)
+    embedding, tokens = torch.randn(2, 256, 16, 16), torch.randn(2, 1, 5, 256)
+    ours = torch.randn(2, 256, 16, 16)
+    inputs = prompt_inputs(sam, embedding, tokens)
+    with torch.no_grad():
+        plain = sam.mask_decoder(multimask_output=False, **inputs)[0][:, 0, 0]
+        inputs['dense_prompt_embeddings'] = inputs['dense_prompt_embeddings'] + ours
+        expected = sam.mask_decoder(multimask_output=False, **inputs)[0][:, 0, 0]
+        logits = decoder(tokens[:, 0], embedding, torch.tensor([0, 1]), ours)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(logits, plain, rtol=1e-2, atol=1e-2)
 
 
 def test_every_weight_arrives(official: Path, weights: dict[str, Tensor]) -> None:
