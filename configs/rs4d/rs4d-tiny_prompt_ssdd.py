@@ -1,4 +1,4 @@
-# Real SSDD on two CPU cores in about an hour, from random weights.
+# Real SSDD on two CPU cores in under an hour, from random weights.
 _base_ = [
     '../_base_/models/prompt_rsmamba-tiny.py',
     '../_base_/datasets/ssdd_instance_small.py',
