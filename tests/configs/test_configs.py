@@ -68,6 +68,18 @@ def test_the_prompt_head_has_one_set_of_losses() -> None:
     assert first[0].loss_weight == 20 * first[1].loss_weight
 
 
+def test_the_box_is_marked_where_the_decoder_is_untrained() -> None:
+    """SAM's weights have never seen the mark; a decoder without them is lost without it."""
+    marked = {}
+    for path in LEAVES:
+        head = read(path).model.get('roi_head', {}).get('mask_head', {})
+        if head.get('type') == 'PromptMaskHead':
+            checkpoint = head.get('decoder', {}).get('checkpoint')
+            marked[names(path)] = head.get('box_prompt', False), checkpoint is None
+    assert {mark for mark, _ in marked.values()} == {False, True}
+    assert {name for name, (mark, untrained) in marked.items() if mark != untrained} == set()
+
+
 def test_sam_is_frozen_as_published() -> None:
     for name in BASELINES:
         model = read(CONFIGS / f'baselines/{name}_ssdd.py').model
