@@ -106,7 +106,8 @@ class PromptMaskHead(BaseModule):
             tokens = tokens + self.decoder.encode_points(self._box_points(rois, input_shape))
         dense = None
         if self.box_embed is not None:
-            covered = box_coverage(rois[:, 1:], input_shape, tuple(embedding.shape[-2:]))
+            height, width = embedding.shape[-2:]
+            covered = box_coverage(rois[:, 1:], input_shape, (height, width))
             dense = covered.to(embedding)[:, None] * self.box_embed[:, None, None]
         return self.decoder(tokens, embedding, rois[:, 0].long(), dense)
 
