@@ -47,9 +47,7 @@ def test(args: argparse.Namespace) -> None:
         dump_predictions(cfg, args.out)
     if args.show_dir:
         draw_predictions(cfg, args.show_dir)
-    if cfg.get('runner_type') in (None, 'FlexibleRunner'):
-        # What a sharded training wrote is tested like any other checkpoint.
-        cfg.runner_type = 'AtomicRunner'
+    cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
     check_testing(runner)
     collect_results_in(cfg.work_dir, runner.test_loop)

@@ -205,7 +205,7 @@ def use_mixed_precision(cfg: Config, precision: str = 'auto') -> None:
         wrapper.setdefault('loss_scale', 'dynamic')
     else:
         # bfloat16 has the exponents of float32: nothing to scale.
-        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+        for key in ('loss_scale', 'dtype'):
             wrapper.pop(key, None)
         wrapper.update(type='SkippingOptimWrapper', autocast='bfloat16')
 

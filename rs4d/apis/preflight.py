@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmengine._strategy import SingleDeviceStrategy
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
+from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
 from rs4d.engine.random_state import kept_random_state
@@ -76,7 +75,7 @@ def choose_resume(cfg: Config, resume: str | None) -> None:
         require_checkpoint(cfg.load_from, '--resume' if cfg.get('resume') else 'load_from')
 
 
-def check_training(runner: Runner | FlexibleRunner) -> None:
+def check_training(runner: Runner) -> None:
     """Check the checkpoints and the data of a training.
 
     Args:
@@ -87,13 +86,7 @@ def check_training(runner: Runner | FlexibleRunner) -> None:
             size cannot be cut into patches.
         UserError: A file of the data is missing or not what the data set expects.
     """
-    if isinstance(runner, FlexibleRunner) and isinstance(runner.strategy, SingleDeviceStrategy):
-        # The strategies for one GPU, DDP and FSDP build it whole and would do so a moment later.
-        runner.model = runner.strategy.build_model(runner.model)
     cfg, model = runner.cfg, _unwrapped(runner.model)
-    if not isinstance(model, nn.Module):
-        # Other strategies cut it up while they build it.
-        return
     with kept_random_state():
         check_pretrained(model)
         if cfg.get('load_from'):
@@ -127,7 +120,7 @@ def check_testing(runner: Runner) -> None:
         _check_data(runner, model, 'test')
 
 
-def _check_data(runner: Runner | FlexibleRunner, model: nn.Module, split: str) -> None:
+def _check_data(runner: Runner, model: nn.Module, split: str) -> None:
     try:
         # Builds the data loader and the evaluator on first use.
         loop = getattr(runner, f'{split}_loop')

@@ -13,7 +13,6 @@ from .loops import ResumableTrainLoop
 from .optim import SkipNonFinite, SkippingAmpOptimWrapper, SkippingOptimWrapper
 from .seeded_data import ResumedBatchSampler, SeededDataset, SeededSampler
 from .stop_requests import StopRequests, TrainingStopped
-from .strategies import ShardedStrategy, is_encoder
 
 __all__ = [
     'LatestCheckpointHook',
@@ -25,13 +24,11 @@ __all__ = [
     'ResumedBatchSampler',
     'SeededDataset',
     'SeededSampler',
-    'ShardedStrategy',
     'SkipNonFinite',
     'SkippingAmpOptimWrapper',
     'SkippingOptimWrapper',
     'StopRequests',
     'ThroughputHook',
     'TrainingStopped',
-    'is_encoder',
     'use_resumable_parts',
 ]

@@ -1,13 +1,11 @@
 """Pictures of a distillation while it runs."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from rs4d.engine.random_state import kept_random_state
 from rs4d.errors import UserError
@@ -100,24 +98,15 @@ class EmbeddingVisualizationHook(Hook):
             self._draw(runner, data_batch, step)
 
     def _draw(self, runner: Runner, data_batch: Any, step: int) -> None:
-        sharded = isinstance(runner.model, FullyShardedDataParallel)
-        # The ranks of a sharded model have to gather it together.
-        if not sharded and not is_main_process():
+        if not is_main_process():
             return
         model = _unwrapped(runner)
-        gathered: AbstractContextManager[Any] = nullcontext()
-        if sharded:
-            # The encoder, a unit of its own, is gathered when it is called.
-            gathered = FullyShardedDataParallel.summon_full_params(
-                runner.model, recurse=False, writeback=False
-            )
-        with kept_random_state(), gathered:
+        with kept_random_state():
             batch = model.data_preprocessor(self._choose(runner, data_batch), False)
             samples = batch.get('data_samples')
             inputs = batch['inputs'][: self.num_images]
             views = view_distillation(model, inputs, samples and samples[: self.num_images])
-        if is_main_process():
-            runner.visualizer.add_image(self.name, draw_distillation(views, self.height), step)
+        runner.visualizer.add_image(self.name, draw_distillation(views, self.height), step)
 
     def _choose(self, runner: Runner, data_batch: Any) -> Any:
         """The images of the validation set if there is one, else the batch's."""

@@ -7,7 +7,7 @@ from typing import Any
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import FlexibleRunner, Runner
+from mmengine.runner import Runner
 
 from .latest_checkpoint_hook import LatestCheckpointHook
 
@@ -56,28 +56,6 @@ class ResumableCheckpointHook(CheckpointHook):
         stopping = getattr(runner.train_loop, 'stopping', 0)
         if (due or stopping) and runner.message_hub.get_info('last_ckpt_iter', -1) != iteration:
             self._save_passing(runner, runner.epoch, iteration)
-
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Add the loop's state, where the runner has not.
-
-        Args:
-            runner: The runner; only MMEngine's ``FlexibleRunner`` calls this on all ranks.
-            checkpoint: What will be written.
-        """
-        if isinstance(runner, FlexibleRunner) and hasattr(runner.train_loop, 'state_dict'):
-            checkpoint['meta']['training_state'] = runner.train_loop.state_dict()
-
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Give the loop its state back, where the runner does not.
-
-        Args:
-            runner: The runner.
-            checkpoint: What was read.
-        """
-        state = checkpoint.get('meta', {}).get('training_state')
-        resumed = isinstance(runner, FlexibleRunner) and runner._resume
-        if resumed and state is not None and hasattr(runner.train_loop, 'load_state_dict'):
-            runner.train_loop.load_state_dict(state)
 
     def save_between_epochs(self, runner: Runner) -> None:
         """Save after an epoch and its validation, unless that has been done.
@@ -141,6 +119,3 @@ class ResumableCheckpointHook(CheckpointHook):
         path = self.file_backend.join_path(self.out_dir, name)
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):
-            # Sharded checkpoints are folders.
-            self.file_backend.rmtree(path)

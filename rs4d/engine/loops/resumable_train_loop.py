@@ -11,7 +11,6 @@ from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_siz
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..hooks.resumable_checkpoint_hook import ResumableCheckpointHook
 from ..random_state import get_random_state, kept_random_state, set_random_state
@@ -146,7 +145,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
         Returns:
             Tensors, numbers and strings: the place in the epoch, the random states of all ranks,
-            and gradients that wait for the rest of their accumulation (not those of a sharded model).
+            and gradients that wait for the rest of their accumulation.
         """
         own = dict(epoch_start=self._epoch_start, random_state=self._random_state)
         sampler = self._sampler()
@@ -229,8 +228,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return None
 
     def _waiting_gradients(self) -> dict[str, torch.Tensor] | None:
-        sharded = isinstance(self.runner.model, FullyShardedDataParallel)
-        if self.runner.optim_wrapper.should_update() or sharded:
+        if self.runner.optim_wrapper.should_update():
             return None
         waiting = {}
         for name, parameter in self.runner.model.named_parameters():

@@ -10,7 +10,6 @@ from mmdet.registry import OPTIM_WRAPPERS
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 
 class SkipNonFinite(OptimWrapper):
@@ -33,7 +32,6 @@ class SkipNonFinite(OptimWrapper):
     _skipped_in_window = 0
     _steps_in_window = 0
     _statistics: list[tuple[Tensor, Tensor]] | None = None
-    _sharded: FullyShardedDataParallel | None = None
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -45,8 +43,6 @@ class SkipNonFinite(OptimWrapper):
         Yields:
             Nothing.
         """
-        if isinstance(model, FullyShardedDataParallel):
-            self._sharded = model
         if self._statistics is None:
             self._statistics = [(own, own.clone()) for own in _running_statistics(model)]
         for own, earlier in self._statistics:
@@ -138,14 +134,6 @@ class SkipNonFinite(OptimWrapper):
         self._skipped_in_window = skipping.get('in_window', 0)
         self._steps_in_window = skipping.get('window', 0)
         super().load_state_dict(state_dict)
-
-    def _clip_grad(self) -> None:
-        if self._sharded is None or self.grad_name != 'grad_norm':
-            super()._clip_grad()
-            return
-        # Each rank has a share of the gradients; the norm is that of all of them.
-        norm = self._sharded.clip_grad_norm_(**self.clip_grad_kwargs)
-        self.message_hub.update_scalar('train/grad_norm', float(norm))
 
     def _complete_window(self) -> None:
         """Make up for skipped steps: their part of the sum, and the exchange between ranks."""
