@@ -9,5 +9,9 @@ class UserError(Exception):
     """
 
 
+class ConfigError(UserError, ValueError):
+    """A config or a call gives a part of a model a value that it cannot have."""
+
+
 class InputSizeError(UserError, ValueError):
     """An image has a size that an encoder cannot take."""

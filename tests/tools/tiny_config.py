@@ -36,7 +36,7 @@ model = dict(
             hidden_channels=8,
             out_channels=16,
         ),
-        dict(type='SimpleFPN', in_channels=16, out_channels=width, num_outs=5),
+        dict(type='SimpleFPN', in_channels=16, out_channels=width),
     ],
     rpn_head=dict(in_channels=width, feat_channels=width),
     roi_head=dict(

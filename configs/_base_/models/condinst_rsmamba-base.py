@@ -5,14 +5,11 @@ model = dict(
     backbone={{_base_.encoder}},
     neck=[
         {{_base_.aggregator}},
-        # The head begins at stride 8. SimpleFPN begins at half of the stride it is told, so that
-        # half of the encoder's 16 gives strides 8 to 128 and no level that nothing would train.
         dict(
             type='SimpleFPN',
             in_channels=256,
             out_channels=256,
-            num_outs=5,
-            in_stride=8,
+            out_strides=(8, 16, 32, 64, 128),
             norm_cfg=dict(type='LN2d'),
         ),
     ],

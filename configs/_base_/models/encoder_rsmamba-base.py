@@ -22,4 +22,4 @@ aggregator = dict(
     norm_cfg=norm_cfg,
 )
 # Strides 4 to 64.
-pyramid = dict(type='SimpleFPN', in_channels=256, out_channels=256, num_outs=5, norm_cfg=norm_cfg)
+pyramid = dict(type='SimpleFPN', in_channels=256, out_channels=256, norm_cfg=norm_cfg)

@@ -27,7 +27,6 @@ model = dict(
             type='SimpleFPN',
             in_channels=width,
             out_channels=width,
-            num_outs=5,
             in_stride=8,
             norm_cfg=norm_cfg,
         ),

@@ -10,7 +10,7 @@ model = dict(
             type='SimpleFPN',
             in_channels=256,
             out_channels=256,
-            num_outs=4,
+            out_strides=(4, 8, 16, 32),
             norm_cfg=dict(type='LN2d'),
         ),
     ],

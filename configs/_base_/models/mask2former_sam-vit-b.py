@@ -22,6 +22,12 @@ model = dict(
             out_channels=256,
             norm_cfg=norm_cfg,
         ),
-        dict(type='SimpleFPN', in_channels=256, out_channels=256, num_outs=4, norm_cfg=norm_cfg),
+        dict(
+            type='SimpleFPN',
+            in_channels=256,
+            out_channels=256,
+            out_strides=(4, 8, 16, 32),
+            norm_cfg=norm_cfg,
+        ),
     ],
 )

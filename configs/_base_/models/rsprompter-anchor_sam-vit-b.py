@@ -17,7 +17,7 @@ model = dict(
             out_channels=256,
             norm_cfg=norm_cfg,
         ),
-        dict(type='SimpleFPN', in_channels=256, out_channels=256, num_outs=5, norm_cfg=norm_cfg),
+        dict(type='SimpleFPN', in_channels=256, out_channels=256, norm_cfg=norm_cfg),
     ],
     roi_head=dict(
         type='PromptRoIHead',

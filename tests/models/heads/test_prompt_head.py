@@ -49,7 +49,6 @@ def detector_config(
                     type='SimpleFPN',
                     in_channels=channels,
                     out_channels=WIDTH,
-                    num_outs=5,
                 ),
                 rpn_head=dict(in_channels=WIDTH, feat_channels=WIDTH),
                 roi_head=dict(

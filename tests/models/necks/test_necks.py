@@ -1,9 +1,12 @@
 """The aggregator and the simple pyramid."""
 
+from typing import Any
+
 import pytest
 import torch
 from mmdet.registry import MODELS
 
+from rs4d.errors import ConfigError
 from rs4d.models.necks import RSFeatureAggregator, SimpleFPN
 
 
@@ -13,7 +16,12 @@ def test_list_of_necks_builds_the_whole_neck() -> None:
             dict(
                 type='RSFeatureAggregator', in_channels=(24, 32), hidden_channels=8, out_channels=16
             ),
-            dict(type='SimpleFPN', in_channels=16, out_channels=12, num_outs=6),
+            dict(
+                type='SimpleFPN',
+                in_channels=16,
+                out_channels=12,
+                out_strides=(4, 8, 16, 32, 64, 128),
+            ),
         ]
     )
     maps = [torch.randn(2, c, 6, 4, requires_grad=True) for c in (24, 32)]
@@ -69,14 +77,36 @@ def test_aggregator_takes_the_maps_that_it_is_told() -> None:
 
 
 @pytest.mark.parametrize('in_stride', [4, 8, 16, 32])
-def test_pyramid_has_the_same_strides_from_any_patch_size(in_stride: int) -> None:
-    neck = SimpleFPN(16, 8, num_outs=5, in_stride=in_stride)
+@pytest.mark.parametrize('out_strides', [(4, 8, 16, 32, 64), (8, 16, 32, 64, 128), (2, 8)])
+def test_pyramid_has_the_strides_asked_for_from_any_patch_size(
+    in_stride: int, out_strides: tuple[int, ...]
+) -> None:
+    neck = SimpleFPN(16, 8, in_stride=in_stride, out_strides=out_strides)
     side = 128 // in_stride
     levels = neck(torch.randn(1, 16, side, side))
-    assert [128 // x.shape[-1] for x in levels] == [4, 8, 16, 32, 64]
+    assert [128 // x.shape[-1] for x in levels] == list(out_strides)
 
 
-@pytest.mark.parametrize('kwargs', [dict(in_channels=18), dict(num_outs=3), dict(in_stride=7)])
-def test_pyramid_refuses_what_it_cannot_make(kwargs: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match='SimpleFPN'):
+def test_pyramid_of_checkpoints_that_were_told_half_the_stride() -> None:
+    """Detectors that begin at stride 8 were trained so; modules and names are the same."""
+    neck = SimpleFPN(16, 8, in_stride=16, out_strides=(8, 16, 32, 64, 128))
+    former = SimpleFPN(16, 8, in_stride=8)
+    former.load_state_dict(neck.state_dict())
+    x = torch.randn(1, 16, 16, 16)
+    for ours, theirs in zip(neck(x), former(x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        dict(in_channels=18),
+        dict(in_stride=7),
+        dict(out_strides=()),
+        dict(out_strides=(8, 4)),
+        dict(out_strides=(4, 12)),
+    ],
+)
+def test_pyramid_refuses_what_it_cannot_make(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match='SimpleFPN'):
         SimpleFPN(**kwargs)
