@@ -138,7 +138,7 @@ def count_complexity(
     image = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     part.eval()
     try:
-        with torch.no_grad(), _countable(part), _all_instances(part), _ShapesOnly(), counter:
+        with torch.no_grad(), _countable(), _all_instances(part), _ShapesOnly(), counter:
             _run(part, image)
     finally:
         part.train(training)
@@ -307,18 +307,10 @@ def _keep_all(cfg: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _countable(model: nn.Module) -> Iterator[None]:
+def _countable() -> Iterator[None]:
     """Run attention and scans by the operators that have a formula here.
 
     The other engines compute the same with operators of their own.
     """
-    mixers: list[Any] = [module for module in model.modules() if hasattr(module, 'scan_engine')]
-    engines = [mixer.scan_engine for mixer in mixers]
-    for mixer in mixers:
-        mixer.scan_engine = 'chunked'
-    try:
-        with use_engine('chunked'), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        for mixer, engine in zip(mixers, engines, strict=True):
-            mixer.scan_engine = engine
+    with use_engine('chunked'), sdpa_kernel(SDPBackend.MATH):
+        yield

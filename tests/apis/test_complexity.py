@@ -82,16 +82,6 @@ def test_grouped_convolution_and_attention() -> None:
     assert count_complexity(Attention(), (10, 8)).multiply_adds == expected
 
 
-def test_an_engine_in_the_config_neither_matters_nor_is_lost() -> None:
-    models = [
-        MODELS.build(dict(type='RSMamba', arch=SMALL, img_size=32, scan_engine=engine))
-        for engine in ('auto', 'reference')
-    ]
-    costs = [count_complexity(model, (32, 32)).multiply_adds for model in models]
-    assert costs[0] == costs[1]
-    assert models[1].layers[0].scan_engine == 'reference'
-
-
 def test_building_needs_no_checkpoint(tiny_detector) -> None:
     cfg = dict(tiny_detector)
     cfg['backbone'] = dict(

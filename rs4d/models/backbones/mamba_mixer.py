@@ -27,7 +27,6 @@ class BidirectionalMambaMixer(nn.Module):
         d_state: States a channel.
         d_conv: Taps of the depthwise convolution.
         dt_rank: Width of the bottleneck that makes delta.
-        scan_engine: Engine of `rs4d.ops.selective_scan`.
     """
 
     def __init__(
@@ -37,13 +36,11 @@ class BidirectionalMambaMixer(nn.Module):
         d_state: int = 16,
         d_conv: int = 4,
         dt_rank: int = 16,
-        scan_engine: str = 'auto',
     ) -> None:
         super().__init__()
         self.inner_dims = inner_dims
         self.d_state = d_state
         self.dt_rank = dt_rank
-        self.scan_engine = scan_engine
         self.in_proj = nn.Linear(embed_dims, 2 * inner_dims, bias=False)
         self.conv1d = nn.Conv1d(
             inner_dims, inner_dims, d_conv, groups=inner_dims, padding=d_conv - 1
@@ -82,7 +79,7 @@ class BidirectionalMambaMixer(nn.Module):
         """Mix a token sequence (B, L, embed_dims) into one of the same shape."""
         u, z = self.in_proj(x).chunk(2, dim=-1)
         u_forward, u_backward = bidirectional_conv_silu(
-            u, self.conv1d.weight.squeeze(1), self.conv1d.bias, engine=self.scan_engine
+            u, self.conv1d.weight.squeeze(1), self.conv1d.bias
         )
         delta_forward, B_forward, C_forward = self._delta_B_C(u_forward)
         delta_backward, B_backward, C_backward = self._delta_B_C(u_backward)
@@ -99,7 +96,6 @@ class BidirectionalMambaMixer(nn.Module):
             self.D,
             self.dt_proj.bias,
             z,
-            engine=self.scan_engine,
         )
         return self.out_proj(y)
 

@@ -68,7 +68,6 @@ class RSMamba(BaseModule):
             first k blocks, and with them the pre-norm that all blocks share.
         with_cp: Activation checkpointing: each block is run again in the backward pass, and only
             its input is kept.
-        scan_engine: Engine of `rs4d.ops.selective_scan`; ``'auto'`` takes the fastest that fits.
         init_cfg: MMEngine's initialisation, such as ``dict(type='Pretrained', checkpoint=...,
             prefix='student.')`` for the student of a distillation run.
 
@@ -85,7 +84,6 @@ class RSMamba(BaseModule):
         out_indices: Sequence[int] | int | None = None,
         frozen_stages: int = -1,
         with_cp: bool = False,
-        scan_engine: str = 'auto',
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -109,8 +107,7 @@ class RSMamba(BaseModule):
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, self.embed_dims))
         self.pre_norm = nn.LayerNorm(self.embed_dims, eps=1e-6)
         self.layers = nn.ModuleList(
-            BidirectionalMambaMixer(self.embed_dims, **settings, scan_engine=scan_engine)
-            for _ in range(self.num_layers)
+            BidirectionalMambaMixer(self.embed_dims, **settings) for _ in range(self.num_layers)
         )
         self.ln1 = nn.LayerNorm(self.embed_dims, eps=1e-6)
         self.register_load_state_dict_pre_hook(_adapt_checkpoint)
@@ -177,7 +174,7 @@ class RSMamba(BaseModule):
     def _workspace(self, x: Tensor) -> MixerWorkspace | None:
         mixer = self.layers[0]
         assert isinstance(mixer, BidirectionalMambaMixer)
-        if not may_share_memory(self, x) or choose_engine(x, mixer.scan_engine) != 'cpu':
+        if not may_share_memory(self, x) or choose_engine(x) != 'cpu':
             return None
         batch, length = x.shape[:2]
         return MixerWorkspace(batch, length, mixer.inner_dims, mixer.x_proj.out_features)
