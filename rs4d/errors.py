@@ -1,5 +1,8 @@
 """What all errors share that are the user's to mend."""
 
+from collections.abc import Collection
+from itertools import islice
+
 
 class UserError(Exception):
     """An input is wrong: a file, a config, a command.
@@ -15,3 +18,16 @@ class ConfigError(UserError, ValueError):
 
 class InputSizeError(UserError, ValueError):
     """An image has a size that an encoder cannot take."""
+
+
+def some(names: Collection[object], count: int = 3) -> str:
+    """Name the first few of many in a message.
+
+    Args:
+        names: What there is.
+        count: How many are named.
+
+    Returns:
+        The names with commas, and dots where there are more.
+    """
+    return ', '.join(map(str, islice(names, count))) + (', ...' if len(names) > count else '')

@@ -1,13 +1,15 @@
 """The matrix of all configs: method, backbone, head, data set, costs and published AP."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from rs4d.datasets.wrappers import inner_datasets
 
 from .complexity import build_for_counting, count_complexity, forget_checkpoints
 from .errors import SetupError
@@ -150,7 +152,9 @@ def describe_config(cfg: Config, path: Path) -> ConfigRow:
         method=method,
         backbone=_encoder(encoder),
         head=head,
-        data=' + '.join(_data(cfg.train_dataloader.dataset)),
+        data=' + '.join(
+            _DATA.get(d['type'], d['type']) for d in inner_datasets(cfg.train_dataloader.dataset)
+        ),
         size=cfg.get('image_size', 1024),
     )
 
@@ -251,14 +255,6 @@ def _encoder(cfg: Mapping[str, Any]) -> str:
     if kind == 'SwinTransformer' and tuple(cfg['depths']) == (2, 2, 6, 2):
         return 'Swin-T'
     return cfg.get('model_name', kind)
-
-
-def _data(cfg: Mapping[str, Any]) -> Iterator[str]:
-    inner = cfg.get('datasets') or ([cfg['dataset']] if 'dataset' in cfg else [])
-    for part in inner:
-        yield from _data(part)
-    if not inner:
-        yield _DATA.get(cfg['type'], cfg['type'])
 
 
 def _count(model: Mapping[str, Any], shape: tuple[int, int]) -> Costs:

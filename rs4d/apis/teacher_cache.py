@@ -1,6 +1,6 @@
 """Running a teacher once over the images of a config, for ``tools/cache_teacher.py``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,6 +26,7 @@ from rs4d.datasets.teacher_cache import (
     require_no_chance,
 )
 from rs4d.datasets.teacher_cache.pipeline import CACHED_LOADER, type_name
+from rs4d.datasets.wrappers import inner_datasets
 from rs4d.models.distillers import FeatureDistiller, FrozenTeacher
 
 from .errors import SetupError
@@ -71,7 +72,7 @@ class ImagesToCache(Dataset):
         self._sources: list[tuple[Any, list[str]]] = []
         self.pipeline: list[dict[str, Any]] = []
         for split in splits:
-            for dataset_cfg in _leaves(_dataset_config(cfg, split)):
+            for dataset_cfg in inner_datasets(_dataset_config(cfg, split)):
                 self._add_source(dataset_cfg, split)
         places: dict[str, tuple[int, int, str]] = {}
         for number, (dataset, roots) in enumerate(self._sources):
@@ -266,14 +267,3 @@ def _dataset_config(cfg: Config, split: str) -> dict[str, Any]:
             '--splits.'
         )
     return loader.dataset
-
-
-def _leaves(cfg: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The data sets inside of MMEngine's wrappers."""
-    if 'datasets' in cfg:
-        for inner in cfg['datasets']:
-            yield from _leaves(inner)
-    elif 'dataset' in cfg:
-        yield from _leaves(cfg['dataset'])
-    else:
-        yield cfg

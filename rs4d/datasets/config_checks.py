@@ -15,6 +15,7 @@ from .checks import check_categories, read_coco
 from .errors import AnnotationError, ImageDecodeError
 from .image_checks import ImageFile, duplicate_findings, file_findings
 from .report import ERROR, WARNING, DatasetReport, Finding, Subset
+from .wrappers import inner_datasets
 
 SPLITS = ('train', 'val', 'test')
 _REMEDY = (
@@ -55,7 +56,7 @@ def _data_sets(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         if loader and loader.get('dataset'):
-            inner = list(_leaves(loader['dataset']))
+            inner = list(inner_datasets(loader['dataset']))
             for number, settings in enumerate(inner):
                 name = split if len(inner) == 1 else f'{split}[{number}]'
                 leaves.append((name, settings))
@@ -71,19 +72,6 @@ def _data_sets(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
             merged.append(([name], plain))
     for names, settings in merged:
         yield ', '.join(names), settings
-
-
-def _leaves(settings: Any) -> Iterator[dict[str, Any]]:
-    """Look through the wrappers that repeat, join and mix data sets."""
-    if isinstance(settings, (list, tuple)):
-        for item in settings:
-            yield from _leaves(item)
-    elif 'dataset' in settings:
-        yield from _leaves(settings['dataset'])
-    elif 'datasets' in settings:
-        yield from _leaves(settings['datasets'])
-    else:
-        yield dict(settings)
 
 
 def _check_one(

@@ -22,7 +22,7 @@ from rs4d.checkpoints import (
     state_dict_of,
     write_encoder,
 )
-from rs4d.errors import UserError
+from rs4d.errors import UserError, some
 
 from ..errors import SetupError
 
@@ -60,7 +60,7 @@ def take_encoder(
     left_out = [key for key in weights if not key.startswith(start)]
     print_log(
         f"Took {len(taken)} weights under '{start}' from '{name}'; left out {len(left_out)}"
-        f'{" (" + _some(left_out) + ")" if left_out else ""}.',
+        f'{" (" + some(left_out) + ")" if left_out else ""}.',
         logger='current',
     )
     return taken, architecture
@@ -201,7 +201,3 @@ def _not_written(target: Path, error: OSError) -> CheckpointWriteError:
         f"'{target}' could not be written: {error.strerror or error}. Free some space, or choose "
         'another place.'
     )
-
-
-def _some(names: list[str], count: int = 3) -> str:
-    return ', '.join(names[:count]) + (', ...' if len(names) > count else '')

@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 
 from ..checks import decode_image, read_image_size, require_folder
 from ..errors import AnnotationError, DatasetNotFoundError
-from .coco_json import mask_to_segmentation, refuse_existing, write_json
+from .coco_json import encode_rle, refuse_existing, write_json
 
 SPLITS = ('train', 'val', 'test')
 _SUFFIXES = {'.tif', '.tiff', '.png'}
@@ -127,7 +127,7 @@ def label_to_annotations(
     Returns:
         One COCO annotation per connected component, from top to bottom, without ``id`` and
         ``image_id``: ``category_id``, ``bbox`` (x, y, width, height), ``area`` in pixels,
-        ``iscrowd`` and ``segmentation``, which rasterises to the component exactly.
+        ``iscrowd`` and ``segmentation``, the run lengths of exactly the component.
     """
     count, components, stats, _ = cv2.connectedComponentsWithStats(
         label.astype(np.uint8), connectivity=connectivity
@@ -137,14 +137,13 @@ def label_to_annotations(
         x, y, width, height, area = stats[component].tolist()
         if area < min_area:
             continue
-        crop = components[y : y + height, x : x + width] == component
         annotations.append(
             dict(
                 category_id=1,
                 bbox=[x, y, width, height],
                 area=area,
                 iscrowd=0,
-                segmentation=mask_to_segmentation(crop, (x, y), label.shape),
+                segmentation=encode_rle(components == component),
             )
         )
     return annotations

@@ -12,6 +12,7 @@ from rs4d.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
+from rs4d.errors import some
 
 __all__ = [
     'HUB_SCHEME',
@@ -108,9 +109,9 @@ def load_all(module: nn.Module, state_dict: dict[str, Tensor], source: str, hint
     if missing or misfits:
         parts = []
         if missing:
-            parts.append(f'{len(missing)} of {len(wanted)} weights are missing ({_some(missing)})')
+            parts.append(f'{len(missing)} of {len(wanted)} weights are missing ({some(missing)})')
         if misfits:
-            parts.append(f'{len(misfits)} have another shape ({_some(misfits)})')
+            parts.append(f'{len(misfits)} have another shape ({some(misfits)})')
         raise CheckpointMismatchError(
             f"The checkpoint '{source}' does not fit the model that the config describes: "
             f'{" and ".join(parts)}. {hint or "Give a checkpoint of this architecture."}'
@@ -118,7 +119,3 @@ def load_all(module: nn.Module, state_dict: dict[str, Tensor], source: str, hint
     module.load_state_dict({key: state_dict[key] for key in wanted})
     unused = [key for key in state_dict if key not in wanted]
     LoadReport(source, type(module).__name__, list(wanted), [], unused).log()
-
-
-def _some(items: list[str], count: int = 3) -> str:
-    return ', '.join(items[:count]) + (', ...' if len(items) > count else '')
