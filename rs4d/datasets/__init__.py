@@ -13,7 +13,7 @@ from .sa1b import SA1BDataset
 from .ssdd import SSDDInsSegDataset
 from .teacher_cache import TeacherCacheError
 from .transforms import (
-    LoadReducedImage,
+    LoadImage,
     LoadTeacherEmbedding,
     PackDistillInputs,
     PadKeepingShape,
@@ -24,7 +24,7 @@ __all__ = [
     'AnnotationError',
     'DatasetNotFoundError',
     'ImageDecodeError',
-    'LoadReducedImage',
+    'LoadImage',
     'LoadTeacherEmbedding',
     'NWPUInsSegDataset',
     'OutputExistsError',

@@ -9,10 +9,10 @@ from .checks import (
     check_categories,
     check_image_files,
     check_instances,
-    decode_image,
     load_coco,
     require_folder,
 )
+from .image_reading import read_image
 
 _SET_ROOT = 'Set the environment variable RS4D_DATA_ROOT to the folder that holds it.'
 
@@ -39,7 +39,7 @@ class ExplainBrokenImages:
             # OpenCV's and mmcv's own errors do not always name the file. Whatever else went wrong
             # in the pipeline is passed on as it is.
             if getattr(self, 'backend_args', None) is None:
-                decode_image(self.get_data_info(idx)['img_path'])  # type: ignore[attr-defined]
+                read_image(self.get_data_info(idx)['img_path'])  # type: ignore[attr-defined]
             raise
 
 

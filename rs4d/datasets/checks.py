@@ -4,19 +4,15 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.logging import MMLogger
-from PIL import Image, UnidentifiedImageError
 
 from .annotation_checks import instance_findings, structure_findings
-from .errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
+from .errors import AnnotationError, DatasetNotFoundError
+from .image_reading import image_size
 from .report import Finding
-
-# EXIF tag of the camera's orientation; values from 5 on mean a quarter turn.
-_ORIENTATION = 0x0112
 
 
 def require_folder(path: str | os.PathLike, what: str, remedy: str) -> None:
@@ -196,8 +192,9 @@ def check_image_files(
         )
     for image in spread(coco['images'], num_sizes):
         path = os.path.join(img_dir, image['file_name'])
-        size = read_image_size(path)
-        if size != (image['width'], image['height']):
+        noted = image['width'], image['height']
+        size = image_size(path, noted)
+        if size != noted:
             raise AnnotationError(
                 f"The image '{path}' is {size[0]}x{size[1]} (width x height), its annotation says "
                 f'{image["width"]}x{image["height"]}, so boxes and masks would not lie where the '
@@ -221,91 +218,3 @@ def spread(items: Sequence[Any], count: int) -> Iterable[Any]:
     if count >= len(items):
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
-
-
-def read_image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Read an image's size, from its header alone where the format allows.
-
-    Args:
-        path: The image file.
-
-    Returns:
-        Width and height in pixels, as the pipeline will see them (a JPEG's EXIF orientation is
-        applied).
-
-    Raises:
-        DatasetNotFoundError: The file is absent.
-        ImageDecodeError: The file is no image.
-    """
-    try:
-        size = size_from_header(path)
-    except FileNotFoundError as error:
-        raise DatasetNotFoundError(f"The image '{path}' does not exist.") from error
-    if size is not None:
-        return size
-    height, width = decode_image(path).shape[:2]
-    return width, height
-
-
-def size_from_header(source: str | os.PathLike | BinaryIO) -> tuple[int, int] | None:
-    """Read an image's size from its header, if Pillow knows the format.
-
-    Args:
-        source: The image file, or an open one, of which the beginning is enough.
-
-    Returns:
-        Width and height in pixels, upright; None if Pillow cannot tell, as of some TIFFs that OpenCV
-        reads.
-
-    Raises:
-        FileNotFoundError: The file is absent.
-    """
-    try:
-        with Image.open(source) as image:
-            width, height = image.size
-            # OpenCV turns such JPEGs upright when it loads them.
-            if image.format == 'JPEG' and image.getexif().get(_ORIENTATION, 1) >= 5:
-                width, height = height, width
-            return width, height
-    except FileNotFoundError:
-        raise
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError):
-        return None
-
-
-def decode_image(path: str | os.PathLike, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """Read an image with OpenCV, as MMDetection's loading does, or say which file is broken.
-
-    Args:
-        path: The image file.
-        flags: OpenCV's reading flags.
-
-    Returns:
-        The image (H, W, 3) in BGR, or as ``flags`` ask for.
-
-    Raises:
-        DatasetNotFoundError: The file is absent.
-        ImageDecodeError: The file is empty, cut off or no image.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except FileNotFoundError as error:
-        raise DatasetNotFoundError(
-            f"The image '{path}' does not exist. Put it there, or remove its entry from the "
-            'annotation file.'
-        ) from error
-    try:
-        image = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error as error:
-        raise ImageDecodeError(_undecodable(path, data)) from error
-    if image is None:
-        raise ImageDecodeError(_undecodable(path, data))
-    return image
-
-
-def _undecodable(path: str | os.PathLike, data: np.ndarray) -> str:
-    state = 'is empty' if not data.size else f'({data.size} bytes) cannot be decoded as an image'
-    return (
-        f"The image file '{path}' {state}. It is cut off, damaged or not an image: get it again, "
-        'or remove the file together with its entry in the annotation file.'
-    )

@@ -8,21 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-
-from .checks import read_image_size, size_from_header
-from .errors import DatasetNotFoundError, ImageDecodeError
+from .errors import ImageDecodeError
+from .image_reading import ImageHeader, decode, read_file, read_header
 from .report import ERROR, WARNING, Finding, Findings
 from .tar_shards import ShardReader
-from .transforms.loading import decode
 
 # A header is within the first bytes of nearly every image.
 _HEADER_BYTES = 1 << 16
-# What may follow 0xFF within the entropy-coded data of a JPEG: a stuffed zero, restarts, the end, and
-# what stands between the scans of a progressive one.
-_MARKERS = np.zeros(256, bool)
-_MARKERS[[0x00, *range(0xD0, 0xD8), 0xD9, 0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, 0xFF]] = True
-_ZEROS = bytes(512)
 
 _KINDS = {
     'missing files': (
@@ -35,15 +27,32 @@ _KINDS = {
         'The file is cut off, damaged or no image. The run stops there, one without labels if it is '
         'more than 1 % of the set. Get it again.',
     ),
-    'zeros inside': (
-        WARNING,
-        'A JPEG has a long run of zeros: a large blank area, or a part of the file that was never '
-        'written. Look at it.',
-    ),
     'sizes that differ': (
         ERROR,
         'Boxes and masks do not lie where the objects are. Use the images that the annotations '
         'were made on, or correct width and height if only they are wrong.',
+    ),
+    'unreadable kinds': (
+        ERROR,
+        'Such files are not read: floating-point or signed numbers, five bands and more, and others. '
+        'Make 8-bit images of three bands, such as by gdal_translate with -ot Byte, -scale and -b.',
+    ),
+    '16 bits': (
+        WARNING,
+        'LoadImage gives 8 of the bits that an image uses; LoadImageFromFile would give a nearly '
+        'black one. Where brightness has to compare between images, tell LoadImage how many bits all '
+        'of them use, such as bits=12, or make 8-bit images.',
+    ),
+    'four bands': (
+        WARNING,
+        'LoadImage gives the first three bands as they are; LoadImageFromFile would darken those of a '
+        'TIFF by its fourth. If others are meant, make images of three bands.',
+    ),
+    'turned by EXIF': (
+        WARNING,
+        'The file asks to be turned, and the size in the annotations fits both ways. It is loaded '
+        'upright, as viewers show it. See that boxes lie on their objects, or take the orientation '
+        'out of the file.',
     ),
     'same image twice': (
         WARNING,
@@ -94,8 +103,7 @@ class ImageFile:
             most: How many bytes from its beginning at most; None reads all.
         """
         if self.archive is None:
-            with open(self.path, 'rb') as file:
-                return file.read(-1 if most is None else most)
+            return read_file(self.path)[:most]
         size = self.size if most is None else min(self.size, most)
         return reader.read(self.archive, self.offset, size)
 
@@ -117,70 +125,49 @@ def file_findings(
     reader = ShardReader()
     present = []
     for image in images:
+        header = None
         try:
-            size = _image_size(image, reader)
-            if decode_all:
-                data = image.read(reader)
-                decode(data, image.path)
-                if has_foreign_bytes(data):
-                    raise ImageDecodeError(f"The image '{image.path}' is damaged inside.")
-                if has_zeros(data):
-                    found.add('zeros inside', image.path)
-        except DatasetNotFoundError:
+            header = _header(image, reader)
+            if decode_all or header is None or header.fault:
+                height, width = decode(image.read(reader), image.path, noted=image.noted).shape[:2]
+            else:
+                width, height = header.size(image.noted)
+        except FileNotFoundError:
             found.add('missing files', image.path)
             continue
         except ImageDecodeError:
-            found.add('broken images', image.path)
+            if header is not None and header.fault:
+                found.add('unreadable kinds', f'{image.path}: {header.fault}')
+            else:
+                found.add('broken images', image.path)
             continue
         present.append(image)
-        if image.noted not in (None, size):
-            width, height = image.noted or (0, 0)
-            text = f'{image.path}: {size[0]}x{size[1]}, noted {width}x{height}'
-            found.add('sizes that differ', text)
+        if image.noted not in (None, (width, height)):
+            noted = '{}x{}'.format(*image.noted or ())
+            found.add('sizes that differ', f'{image.path}: {width}x{height}, noted {noted}')
+        if header is not None:
+            _add_kind(found, image, header)
     return found.all(), present
 
 
-def has_foreign_bytes(data: bytes) -> bool:
-    """Whether a JPEG has bytes inside that no encoder writes, which decoders pass over in silence.
-
-    Of random bytes written into real JPEGs it misses 16 in 100 where they are 512, 1 in 200 where
-    they are 4 KiB; zeros it does not see.
-
-    Args:
-        data: The file's bytes; other formats have none.
-    """
-    start = _scan_start(data)
-    scan = np.frombuffer(data, np.uint8)[start:]
-    if not start:
-        return False
-    followers = scan[np.flatnonzero(scan[:-1] == 0xFF) + 1]
-    ends = np.flatnonzero(followers == 0xD9)  # anything may stand behind an image's end
-    return not _MARKERS[followers[: ends[0]] if len(ends) else followers].all()
-
-
-def has_zeros(data: bytes) -> bool:
-    """Whether a JPEG has a run of zeros as of a page that was never written.
-
-    Args:
-        data: The file's bytes; other formats have none.
-    """
-    start = _scan_start(data)
-    return bool(start) and data.find(_ZEROS, start) >= 0
-
-
-def _scan_start(data: bytes) -> int:
-    """Where a JPEG's first scan begins; 0 of other formats."""
-    return max(data.find(b'\xff\xda'), 0) if data[:2] == b'\xff\xd8' else 0
-
-
-def _image_size(image: ImageFile, reader: ShardReader) -> tuple[int, int]:
+def _header(image: ImageFile, reader: ShardReader) -> ImageHeader | None:
     if image.archive is None:
-        return read_image_size(image.path)
-    size = size_from_header(io.BytesIO(image.read(reader, _HEADER_BYTES)))
-    if size is not None:
-        return size
-    height, width = decode(image.read(reader), image.path).shape[:2]
-    return width, height
+        return read_header(image.path)
+    for most in (_HEADER_BYTES, None):  # that of a TIFF is often at its end
+        header = read_header(io.BytesIO(image.read(reader, most)))
+        if header is not None:
+            return header
+    return None
+
+
+def _add_kind(found: Findings, image: ImageFile, header: ImageHeader) -> None:
+    """Say what is unusual about an image that can be loaded."""
+    if header.bits > 8:
+        found.add('16 bits', image.path)
+    if header.bands > 3:
+        found.add('four bands', image.path)
+    if header.orientation != 1 and image.noted == header.upright == header.stored:
+        found.add('turned by EXIF', f'{image.path}: orientation {header.orientation}')
 
 
 def duplicate_findings(subsets: Mapping[str, Sequence[ImageFile]]) -> list[Finding]:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from .base import ExplainBrokenImages
 from .broken_images import MAX_BROKEN, BrokenImages
-from .checks import read_image_size, spread
+from .checks import spread
 from .errors import DatasetNotFoundError, ImageDecodeError
 from .image_listing import Losses, list_images, read_shard_list
+from .image_reading import decode, image_size
 from .image_table import ImageTable, joined_table
 from .tar_shards import read_range
-from .transforms.loading import decode
 
 
 @DATASETS.register_module()
@@ -48,7 +48,7 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         extensions: File name endings, in lower case, that count as images.
         num_header_checks: How many files, spread over the set, are opened when it is built.
         **kwargs: Passed to :class:`mmdet.datasets.BaseDetDataset`: ``pipeline``, ``indices`` and so
-            on. A pipeline for tar shards begins with `LoadReducedImage`.
+            on. A pipeline for tar shards begins with `LoadImage`.
 
     Attributes:
         losses: What the damage of tars has cost.
@@ -154,7 +154,7 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
             raise DatasetNotFoundError(
                 f"SA1BDataset: '{self.get_data_info(idx)['img_path']}' lies in a tar, which "
                 'LoadImageFromFile cannot read. Begin the pipeline with '
-                "dict(type='LoadReducedImage'), or extract the shard."
+                "dict(type='LoadImage'), or extract the shard."
             )
         return BaseDetDataset.prepare_data(self, idx)
 
@@ -219,7 +219,7 @@ class _Entries(Sequence[dict[str, Any]]):
 def _check_header(entry: dict[str, Any]) -> None:
     shard = entry.get('shard')
     if shard is None:
-        read_image_size(entry['img_path'])
+        image_size(entry['img_path'])
     else:
         decode(read_range(shard['path'], shard['offset'], shard['size']), entry['img_path'])
 

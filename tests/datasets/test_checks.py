@@ -6,21 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
 from rs4d.datasets import AnnotationError, SSDDInsSegDataset
 from rs4d.datasets.annotation_checks import instance_findings, structure_findings
 from rs4d.datasets.checks import read_coco
-from rs4d.datasets.image_checks import (
-    ImageFile,
-    duplicate_findings,
-    file_findings,
-    has_foreign_bytes,
-    has_zeros,
-)
 from rs4d.datasets.report import DatasetReport, Finding
 
 SQUARE = [30, 20, 50, 20, 50, 30, 30, 30]
@@ -136,92 +127,6 @@ def test_all_that_is_fatal_is_named_when_a_set_is_built(tiny_coco: Callable[...,
     assert '\n' not in str(info.value)
 
 
-def write(path: Path, value: int, size: tuple[int, int] = (40, 60)) -> str:
-    path.parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(path), np.full((*size, 3), value, np.uint8))
-    return str(path)
-
-
-def test_files(tmp_path: Path) -> None:
-    good = ImageFile(write(tmp_path / 'a.png', 1), noted=(60, 40))
-    turned = ImageFile(write(tmp_path / 'b.png', 1, (60, 40)), noted=(60, 40))
-    gone = ImageFile(str(tmp_path / 'gone.png'), noted=(60, 40))
-    (tmp_path / 'broken.png').write_bytes(b'no image')
-    broken = ImageFile(str(tmp_path / 'broken.png'))
-    findings, present = file_findings([good, turned, gone, broken], 'train')
-    assert {f.check: f.count for f in findings} == {
-        'sizes that differ': 1,
-        'missing files': 1,
-        'broken images': 1,
-    }
-    assert present == [good, turned]
-    assert 'b.png: 40x60, noted 60x40' in findings[0].examples[0]
-
-
-def test_image_that_breaks_off_is_found_when_decoded(tmp_path: Path) -> None:
-    path = tmp_path / 'a.png'
-    noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
-    cv2.imwrite(str(path), noise)
-    path.write_bytes(path.read_bytes()[:60])
-    assert file_findings([ImageFile(str(path))], 'x')[0] == []
-    assert file_findings([ImageFile(str(path))], 'x', True)[0][0].check == 'broken images'
-
-
-def noise_jpeg(*options: int) -> bytes:
-    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
-    return cv2.imencode('.jpg', noise, options)[1].tobytes()
-
-
-def test_damage_inside_of_a_jpeg_is_found_when_decoded(tmp_path: Path) -> None:
-    whole = noise_jpeg()
-    middle = len(whole) // 2
-    foreign = np.random.default_rng(0).bytes(4096)
-    for content, check in ((foreign, 'broken images'), (bytes(4096), 'zeros inside')):
-        path = tmp_path / 'a.jpg'
-        path.write_bytes(whole[:middle] + content + whole[middle + 4096 :])
-        assert cv2.imread(str(path)) is not None  # without a word
-        assert file_findings([ImageFile(str(path))], 'x')[0] == []
-        (finding,) = file_findings([ImageFile(str(path))], 'x', decode_all=True)[0]
-        assert finding.check == check
-
-
-@pytest.mark.parametrize('option', ['PROGRESSIVE', 'OPTIMIZE', 'RST_INTERVAL'])
-def test_whole_jpegs_of_all_kinds_are_not_called_damaged(option: str) -> None:
-    data = noise_jpeg(getattr(cv2, f'IMWRITE_JPEG_{option}'), 1)
-    # A preview of a camera, and what it may have put behind the image.
-    for whole in (data, data[:2] + b'\xff\xe1\x00\x06\xff\xaa\xff\xab' + data[2:] + b'\xff\xaa'):
-        assert not has_foreign_bytes(whole)
-        assert not has_zeros(whole)
-    assert not has_foreign_bytes(b'\x89PNG\xff\xda\xff\x01')
-
-
-def test_real_jpegs_are_not_called_damaged(data_root: Callable[[str], Path]) -> None:
-    files = [path for name in ('SA1B', 'SSDD', 'NWPU') for path in data_root(name).rglob('*.jpg')]
-    assert len(files) > 1000
-    for data in map(Path.read_bytes, files):
-        assert not has_foreign_bytes(data)
-        assert not has_zeros(data)
-
-
-def test_duplicates_by_content(tmp_path: Path) -> None:
-    train = [ImageFile(write(tmp_path / f't{i}.png', value)) for i, value in enumerate((1, 2, 2))]
-    val = [ImageFile(write(tmp_path / f'v{i}.png', value)) for i, value in enumerate((2, 2, 9))]
-    findings = {f.check + f.subset: f for f in duplicate_findings(dict(train=train, val=val))}
-    assert findings['same image twicetrain'].count == 1
-    assert findings['same image twiceval'].count == 1
-    # Two files of val are in train.
-    both = findings['same image in bothtrain / val']
-    assert both.count == 2
-    assert both.examples == ['t1.png = v0.png', 't1.png = v1.png']
-    assert not any(finding.fatal for finding in findings.values())
-
-
-def test_same_file_in_two_sets(tmp_path: Path) -> None:
-    image = ImageFile(write(tmp_path / 'a.png', 1))
-    (finding,) = duplicate_findings(dict(train=[image], val=[image]))
-    assert finding.count == 1
-
-
 def test_report_as_text_and_json() -> None:
     report = DatasetReport([], [Finding('warning', 'a', 'train', 2, 'Why a.', ['one', 'two'])])
     report.findings.append(Finding('error', 'b', 'val', 9, 'Why b.', ['x', 'y', 'z', 'q']))
@@ -245,16 +150,3 @@ def test_annotations_of_real_sets_are_checked_in_under_a_second(
         findings = structure_findings(content, 'x') + instance_findings(content, [], 'x')
         assert time.perf_counter() - start < 1
         assert findings == []
-
-
-def test_images_of_real_ssdd_that_are_in_train_and_val(data_root: Callable[[str], Path]) -> None:
-    root = data_root('SSDD')
-    sets = {}
-    for split in ('train', 'val'):
-        content = json.loads((root / f'annotations/SSDD_instances_{split}.json').read_text())
-        sets[split] = [str(root / 'imgs' / image['file_name']) for image in content['images']]
-    known = {Path(path).read_bytes() for path in sets['train']}
-    expected = sum(Path(path).read_bytes() in known for path in sets['val'])
-    images = {split: [ImageFile(path) for path in paths] for split, paths in sets.items()}
-    both = [f for f in duplicate_findings(images) if f.check == 'same image in both']
-    assert [finding.count for finding in both] == [expected] == [8]

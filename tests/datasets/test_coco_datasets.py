@@ -14,7 +14,6 @@ from rs4d.datasets import (
     RemoteSensingCocoDataset,
     SSDDInsSegDataset,
 )
-from rs4d.datasets.checks import read_image_size
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -82,13 +81,26 @@ def test_size_on_disk_is_compared(tiny_coco):
         build(root)
 
 
-def test_size_of_a_turned_jpeg_is_the_one_that_is_loaded(tmp_path):
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+@pytest.mark.parametrize('upright', [True, False])
+def test_boxes_lie_on_what_they_were_drawn_on(tiny_coco, suffix, upright):
+    # Some tools for annotation show an image as its EXIF orientation turns it, some as it is stored.
+    drawn = np.zeros((40, 60, 3), np.uint8)
+    drawn[20:30, 30:50] = 255
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = tmp_path / 'turned.jpg'
-    Image.new('RGB', (30, 20)).save(path, exif=exif)
-    height, width = cv2.imread(str(path)).shape[:2]
-    assert read_image_size(path) == (width, height) == (20, 30)
+    root = tiny_coco(
+        images=[dict(id=i, file_name=f'{i}{suffix}', width=60, height=40) for i in range(3)]
+    )
+    for i in range(3):
+        stored = np.rot90(drawn) if upright else drawn
+        Image.fromarray(stored).save(root / f'imgs/{i}{suffix}', exif=exif)
+    dataset = build(root, pipeline=[dict(type='LoadImage')])
+    sample = dataset[1]
+    x1, y1, x2, y2 = map(int, sample['instances'][0]['bbox'])
+    assert sample['img'].shape == (40, 60, 3)
+    assert sample['img'][y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].min() > 200
+    assert sample['img'][: y1 - 4].max() < 50
 
 
 def test_annotation_file_that_is_not_json(tiny_coco):

@@ -159,7 +159,7 @@ def loader_of(root, num_workers):
                 type='SA1BDataset',
                 data_root=str(root),
                 num_header_checks=0,
-                pipeline=[dict(type='LoadReducedImage'), dict(type='PackDetInputs')],
+                pipeline=[dict(type='LoadImage'), dict(type='PackDetInputs')],
             ),
         ),
         seed=0,
@@ -216,7 +216,7 @@ def entries(*roots, **kwargs):
 
 @pytest.mark.parametrize('split', ['train', 'val', 'all'])
 def test_tars_give_the_images_that_their_extracted_files_give(shards, tars, split):
-    pipeline = [dict(type='LoadReducedImage'), dict(type='PackDetInputs')]
+    pipeline = [dict(type='LoadImage'), dict(type='PackDetInputs')]
     samples = []
     for root in (shards, tars):
         dataset = SA1BDataset(
@@ -299,7 +299,7 @@ def test_parts_of_a_data_set_share_its_list(tars):
 
 def test_plain_loading_of_tars_is_explained(tars):
     dataset = SA1BDataset(data_root=str(tars), pipeline=PIPELINE)
-    with pytest.raises(DatasetNotFoundError, match='LoadReducedImage'):
+    with pytest.raises(DatasetNotFoundError, match='LoadImage'):
         dataset[0]
 
 
@@ -312,7 +312,7 @@ def test_workers_read_tars(tars):
             dataset=dict(
                 type='SA1BDataset',
                 data_root=str(tars),
-                pipeline=[dict(type='LoadReducedImage'), dict(type='PackDetInputs')],
+                pipeline=[dict(type='LoadImage'), dict(type='PackDetInputs')],
             ),
         )
     )

@@ -35,7 +35,7 @@ from rs4d.apis.errors import SetupError
 from rs4d.benchmark import interleave, ratio, spread
 from rs4d.benchmark.report import with_spread
 from rs4d.datasets.image_listing import list_images
-from rs4d.datasets.transforms.loading import decode
+from rs4d.datasets.image_reading import decode
 
 EXTENSIONS = ('.jpg', '.jpeg')
 SHARD = 'sa_000000'
@@ -106,7 +106,7 @@ def make_loader(args: argparse.Namespace, root: Path, way: str) -> DataLoader:
         ]
     else:
         pipeline = [
-            dict(type='LoadReducedImage', scale=(side, side) if way == 'reduced' else None),
+            dict(type='LoadImage', scale=(side, side) if way == 'reduced' else None),
             resize,
             dict(type='PadKeepingShape', size=(side, side)),
             dict(type='PackDistillInputs', meta_keys=('img_id', 'img_path', 'img_shape')),

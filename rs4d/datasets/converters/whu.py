@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from mmengine.logging import MMLogger
 
-from ..checks import decode_image, read_image_size, require_folder
-from ..errors import AnnotationError, DatasetNotFoundError
+from ..checks import require_folder
+from ..errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
+from ..image_reading import image_size, read_file
 from .coco_json import encode_rle, refuse_existing, write_json
 
 SPLITS = ('train', 'val', 'test')
@@ -87,7 +88,7 @@ def _convert_split(
         annotations=[],
     )
     for image_id, path in enumerate(images):
-        width, height = read_image_size(path)
+        width, height = image_size(path)
         label = _read_label(folder / 'label' / path.name, (height, width))
         coco['images'].append(dict(id=image_id, file_name=path.name, width=width, height=height))
         for annotation in label_to_annotations(label, connectivity, min_area):
@@ -103,7 +104,10 @@ def _read_label(path: Path, shape: tuple[int, int]) -> np.ndarray:
             f"The label '{path}' is missing; each image needs a label of the same name. Extract "
             'the set again.'
         )
-    label = decode_image(path, cv2.IMREAD_UNCHANGED)
+    data = np.frombuffer(read_file(path), np.uint8)
+    label = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if label is None:
+        raise ImageDecodeError(f"The label '{path}' is cut off or no image: get it again.")
     values = np.unique(label)
     if label.shape != shape or len(values) > 2 or (len(values) == 2 and values[0] != 0):
         raise AnnotationError(

@@ -5,9 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmdet.registry import TRANSFORMS
 
-from rs4d.datasets import DatasetNotFoundError, ImageDecodeError, LoadReducedImage
-from rs4d.datasets.transforms.loading import reduction
+from rs4d.datasets import DatasetNotFoundError, ImageDecodeError, LoadImage
+from rs4d.datasets.image_reading import reduction
 
 
 def smooth(height: int, width: int) -> np.ndarray:
@@ -30,7 +31,7 @@ def jpeg(tmp_path: Path) -> Path:
 def test_reduced_as_far_as_the_resize_allows(
     jpeg: Path, scale: tuple[int, int] | None, factor: int
 ) -> None:
-    image = LoadReducedImage(scale)(dict(img_path=str(jpeg)))['img']
+    image = LoadImage(scale)(dict(img_path=str(jpeg)))['img']
     assert image.shape[:2] == tuple(-(-side // factor) for side in (300, 450))
     if scale is not None:
         assert max(image.shape) >= max(scale)
@@ -38,8 +39,8 @@ def test_reduced_as_far_as_the_resize_allows(
 
 def test_little_differs_from_full_decode_and_resize(jpeg: Path) -> None:
     full = cv2.imread(str(jpeg))
-    np.testing.assert_array_equal(LoadReducedImage()(dict(img_path=str(jpeg)))['img'], full)
-    reduced = LoadReducedImage((100, 100))(dict(img_path=str(jpeg)))['img']
+    np.testing.assert_array_equal(LoadImage()(dict(img_path=str(jpeg)))['img'], full)
+    reduced = LoadImage((100, 100))(dict(img_path=str(jpeg)))['img']
     ours = cv2.resize(reduced, (100, 67), interpolation=cv2.INTER_AREA).astype(float)
     theirs = cv2.resize(full, (100, 67), interpolation=cv2.INTER_AREA).astype(float)
     assert np.abs(ours - theirs).mean() < 2
@@ -47,14 +48,22 @@ def test_little_differs_from_full_decode_and_resize(jpeg: Path) -> None:
 
 def test_other_formats_are_decoded_in_full(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / 'a.png'), smooth(80, 100))
-    assert LoadReducedImage((10, 10))(dict(img_path=str(tmp_path / 'a.png')))['img'].shape[0] == 80
+    assert LoadImage((10, 10))(dict(img_path=str(tmp_path / 'a.png')))['img'].shape[0] == 80
+
+
+def test_annotated_images_are_decoded_in_full(jpeg: Path) -> None:
+    noted = dict(img_path=str(jpeg), width=450, height=300)
+    assert LoadImage((100, 100))(noted)['img'].shape[0] == 300
+
+
+def test_earlier_configs_name_it_otherwise() -> None:
+    assert TRANSFORMS.get('LoadReducedImage') is LoadImage
 
 
 def test_shorter_side_counts_too() -> None:
-    data = cv2.imencode('.jpg', smooth(100, 800))[1].tobytes()
     # Fitted into 400x100 it shrinks by 2, for its longer side.
-    assert reduction(data, (400, 100)) == 2
-    assert reduction(data, (800, 25)) == 4
+    assert reduction((800, 100), (400, 100)) == 2
+    assert reduction((800, 100), (800, 25)) == 4
 
 
 def test_broken_images_are_named(jpeg: Path, tmp_path: Path) -> None:
@@ -63,6 +72,6 @@ def test_broken_images_are_named(jpeg: Path, tmp_path: Path) -> None:
         path = tmp_path / f'{name}.jpg'
         path.write_bytes(content)
         with pytest.raises(ImageDecodeError, match=rf'{name}\.jpg'):
-            LoadReducedImage()(dict(img_path=str(path)))
+            LoadImage()(dict(img_path=str(path)))
     with pytest.raises(DatasetNotFoundError, match='gone'):
-        LoadReducedImage()(dict(img_path=str(tmp_path / 'gone.jpg')))
+        LoadImage()(dict(img_path=str(tmp_path / 'gone.jpg')))

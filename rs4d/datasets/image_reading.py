@@ -1,0 +1,294 @@
+"""Reading images, one way for training, test and checks: as they were when they were annotated."""
+
+import io
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from .errors import DatasetNotFoundError, ImageDecodeError
+
+# JPEG's blocks of 8x8 decode to 4x4, 2x2 or 1x1 pixels for a fraction of the time.
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+_TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_ORIENTATION = 0x0112
+# What makes an image upright, by EXIF's orientation.
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda image: np.rot90(image),
+}
+# The share of values that fit into the bits in use; a few bright pixels darken no image.
+_IN_RANGE = 99.9
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file says about its image.
+
+    Attributes:
+        stored: Width and height as the pixels lie in the file.
+        orientation: EXIF's, 1 for upright; 1 of a TIFF, which every decoder turns by itself.
+        bands: How many values a pixel has.
+        bits: How many bits a value has.
+        straight_alpha: Whether it is a TIFF that calls its fourth band a transparency.
+        fault: Why it cannot be read as an image of three bands, in words; empty if it can.
+    """
+
+    stored: tuple[int, int]
+    orientation: int = 1
+    bands: int = 3
+    bits: int = 8
+    straight_alpha: bool = False
+    fault: str = ''
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as viewers show the image."""
+        width, height = self.stored
+        return (height, width) if self.orientation >= 5 else (width, height)
+
+    def turn(self, noted: tuple[int, int] | None) -> int:
+        """Which orientation an image is loaded in.
+
+        Some tools for annotation show images upright and some as they are stored; the size that they
+        noted tells which. Where it fits both, or there is none, it is upright, as viewers show it.
+
+        Args:
+            noted: Width and height from the annotations.
+
+        Returns:
+            EXIF's orientation, or 1 where the annotations are of the pixels as stored.
+        """
+        return 1 if noted == self.stored != self.upright else self.orientation
+
+    def size(self, noted: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Width and height as the image is loaded; see `turn`."""
+        return self.stored if self.turn(noted) == 1 else self.upright
+
+
+def read_header(source: str | os.PathLike[str] | BinaryIO) -> ImageHeader | None:
+    """Read what a file says about its image.
+
+    Args:
+        source: The file, or an open one, of which the beginning is enough in most formats.
+
+    Returns:
+        The header; None if it cannot be read, or Pillow does not know the format.
+
+    Raises:
+        FileNotFoundError: The file is absent.
+    """
+    if isinstance(source, str | os.PathLike):
+        try:
+            with open(source, 'rb') as file:
+                return read_header(file)
+        except (PermissionError, IsADirectoryError):
+            return None
+    start = source.read(26)
+    source.seek(0)
+    try:
+        if start[:4] in _TIFF:
+            return _tiff_header(source)
+        with Image.open(source) as image:
+            bands = 3 if image.mode == 'P' else len(image.getbands())
+            deep = image.mode.startswith('I') or (image.format == 'PNG' and start[24] == 16)
+            orientation = _orientation(image.info.get('exif', b''))
+            return ImageHeader(image.size, orientation, bands, 16 if deep else 8)
+    except (OSError, SyntaxError, ValueError, KeyError, struct.error, Image.DecompressionBombError):
+        return None
+
+
+def _orientation(exif: bytes) -> int:
+    tags = Image.Exif()
+    try:
+        tags.load(exif)
+        found = tags.get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, struct.error):
+        return 1
+    return found if found in _TURNS else 1
+
+
+def _tiff_header(file: BinaryIO) -> ImageHeader:
+    """Read the tags themselves: Pillow opens only some of the kinds of TIFF."""
+    start = file.read(8)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(
+        start + (file.read(8) if 43 in start[2:4] else b'')
+    )
+    file.seek(tags.next)
+    tags.load(file)
+    bands, photometric = tags.get(277, 1), tags.get(262, 1)
+    depths, kinds = set(tags.get(258, (1,))), set(tags.get(339, (1,)))
+    bits = max(depths)
+    whole = kinds <= {1, 4} or (kinds == {2} and bits == 16)
+    fault = ''
+    if not whole or depths - {1, 2, 4, 8, 16} or len(depths) > 1:
+        kind = 'whole' if whole else 'floating-point' if 3 in kinds else 'signed or complex'
+        fault = f'its values are {kind} numbers of {bits} bits'
+    elif bands > 4:
+        fault = f'it has {bands} bands'
+    elif photometric < 2 and (bands == 2 or (bands > 1 and bits < 16)):
+        fault = f'it has {bands} bands and calls them shades of grey'
+    elif bits == 16 and (photometric == 0 or (bands > 1 and tags.get(284, 1) == 2)):
+        fault = 'its 16-bit values are inverted, or lie band by band'
+    size = tags[256], tags[257]
+    return ImageHeader(
+        size[::-1] if tags.get(274, 1) >= 5 else size,
+        bands=3 if photometric == 3 else bands,
+        bits=bits,
+        straight_alpha=bits == 8 and bands == 4 and 2 in tags.get(338, ()),
+        fault=fault,
+    )
+
+
+def image_size(
+    path: str | os.PathLike[str], noted: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """Read an image's size, from its header alone where the format allows.
+
+    Args:
+        path: The image file.
+        noted: Width and height from the annotations.
+
+    Returns:
+        Width and height in pixels, as the image is loaded; see `ImageHeader.turn`.
+
+    Raises:
+        DatasetNotFoundError: The file is absent.
+        ImageDecodeError: The file is no image.
+    """
+    try:
+        header = read_header(path)
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(f"The image '{path}' does not exist.") from error
+    if header is not None:
+        return header.size(noted)
+    height, width = read_image(path).shape[:2]
+    return width, height
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Read an image's file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DatasetNotFoundError: It is absent.
+        ImageDecodeError: It cannot be read.
+    """
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(
+            f"The image '{path}' does not exist. Put it there, or remove its entry."
+        ) from error
+    except OSError as error:
+        raise ImageDecodeError(f"The image '{path}' cannot be read ({error}).") from error
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an image's file and decode it; see `decode`."""
+    return decode(read_file(path), str(path))
+
+
+def decode(
+    data: bytes,
+    path: str,
+    scale: tuple[int, int] | None = None,
+    noted: tuple[int, int] | None = None,
+    bits: int | None = None,
+) -> np.ndarray:
+    """Decode an image, a JPEG at a fraction of its size where ``scale`` allows.
+
+    Args:
+        data: The file's bytes.
+        path: The file's name for messages.
+        scale: Width and height of the rectangle into which it will be fitted; None decodes in full.
+        noted: Width and height from the annotations, which tell if they are of the image as it is
+            stored or as its EXIF orientation turns it.
+        bits: How many bits 16-bit values have in use; None takes those that 99.9 % of the image's own
+            need.
+
+    Returns:
+        (H, W, 3) uint8 in BGR. Of four bands it has the first three as they are stored, whatever the
+        fourth is. Of 16-bit values it has the 8 highest of the bits in use; what is above is white.
+
+    Raises:
+        ImageDecodeError: The bytes are no whole image, or one of another kind.
+    """
+    header = read_header(io.BytesIO(data))
+    fault = header.fault if header is not None else ''
+    # OpenCV fills what is missing of a JPEG with grey; a whole one has its end mark.
+    cut_off = data[:2] == b'\xff\xd8' and b'\xff\xd9' not in data[-4096:]
+    image = None if fault or cut_off or not data else _pixels(data, header, scale)
+    if image is not None and image.dtype not in (np.uint8, np.uint16, np.int16):
+        fault = f'its values are {image.dtype}'
+    if fault:
+        raise ImageDecodeError(
+            f"The image '{path}' cannot be loaded as it is: {fault}. Make 8-bit images of three "
+            "bands, such as by 'gdal_translate -ot Byte -scale -b 1 -b 2 -b 3 -co PHOTOMETRIC=RGB'."
+        )
+    if image is None:
+        state = 'is cut off' if cut_off else 'cannot be decoded as an image'
+        raise ImageDecodeError(
+            f"The image '{path}' ({len(data)} bytes) {state}: get it again, or remove it."
+        )
+    if image.dtype != np.uint8:
+        image = _to_8_bits(image, bits)
+    turn = header.turn(noted) if header is not None else 1
+    return np.ascontiguousarray(_TURNS[turn](image)) if turn != 1 else image
+
+
+def _pixels(
+    data: bytes, header: ImageHeader | None, scale: tuple[int, int] | None
+) -> np.ndarray | None:
+    """The pixels as they are stored, (H, W, 3) in BGR; None if they are no image."""
+    try:
+        if header is not None and header.straight_alpha:
+            # OpenCV would multiply the colours by it.
+            with Image.open(io.BytesIO(data)) as image:
+                return np.ascontiguousarray(np.asarray(image)[..., 2::-1])
+        flag = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        if scale is not None and header is not None and data[:2] == b'\xff\xd8':
+            flag = _REDUCED.get(reduction(header.stored, scale), flag)
+        flag |= cv2.IMREAD_IGNORE_ORIENTATION
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except (cv2.error, OSError, SyntaxError, ValueError):  # a header with impossible sizes
+        return None
+
+
+def _to_8_bits(image: np.ndarray, bits: int | None) -> np.ndarray:
+    image = image.clip(0).astype(np.uint16)  # below zero there is only what stands for no data
+    if bits is None:
+        values = image[image > 0]
+        top = int(np.percentile(values, _IN_RANGE, method='lower')) if values.size else 0
+        bits = top.bit_length()
+    return (image >> max(bits - 8, 0)).clip(max=255).astype(np.uint8)
+
+
+def reduction(size: tuple[int, int], scale: tuple[int, int]) -> int:
+    """By how much a JPEG may be reduced in decoding: 1, 2, 4 or 8.
+
+    Args:
+        size: Its width and height.
+        scale: Width and height of the rectangle into which the image will be fitted, in any
+            orientation as ``Resize`` does: its longer side is for the image's longer one.
+    """
+    # The factor by which Resize will shrink it.
+    ratio = max(max(size) / max(scale), min(size) / min(scale))
+    return next((factor for factor in (8, 4, 2) if factor <= ratio), 1)
