@@ -1,7 +1,5 @@
 """Running things: what the tools are made of."""
 
-from rs4d.checkpoints import CheckpointWriteError
-
 from .checkpoints import check_checkpoint, check_pretrained, read_state_dict
 from .cli import load_config
 from .complexity import Complexity, build_for_counting, count_complexity
@@ -11,7 +9,6 @@ from .runner import AtomicRunner
 
 __all__ = [
     'AtomicRunner',
-    'CheckpointWriteError',
     'Complexity',
     'SetupError',
     'build_for_counting',

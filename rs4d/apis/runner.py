@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from rs4d.checkpoints import logged_load, remove_unfinished, written_whole
+from rs4d.checkpoints import logged_load
 from rs4d.engine.distributed import init_on_cpu
 from rs4d.engine.loops import ResumableTrainLoop
+from rs4d.files import FileWriteError, remove_parts, written_whole
 
 
 @RUNNERS.register_module()
@@ -62,7 +64,8 @@ class AtomicRunner(Runner):
         Returns:
             The model.
         """
-        remove_unfinished(self.work_dir)
+        if is_main_process():
+            remove_parts(self.work_dir, '*.pth')
         return super().train()
 
     def resume(
@@ -126,7 +129,7 @@ class AtomicRunner(Runner):
             backend_args: The storage backend, None for the file system.
 
         Raises:
-            CheckpointWriteError: The file cannot be written, for example because the disk is full.
+            FileWriteError: The file cannot be written, for example because the disk is full.
         """
         if save_optimizer and isinstance(self.train_loop, ResumableTrainLoop):
             meta = dict(meta or {}, training_state=self.train_loop.state_dict())
@@ -135,8 +138,20 @@ class AtomicRunner(Runner):
             # Object stores write a file in one step as it is.
             super().save_checkpoint(out_dir, filename, file_client_args, *rest, backend_args)
             return
-        with written_whole(Path(out_dir) / filename) as part:
-            super().save_checkpoint(out_dir, part.name, None, *rest, None)
+        problem = None
+        try:
+            if is_main_process():
+                with written_whole(Path(out_dir) / filename) as part:
+                    super().save_checkpoint(out_dir, part.name, None, *rest, None)
+        except FileWriteError as error:
+            problem = error
+        # No rank may wait for one that has left.
+        problems = [text for text in all_gather_object(problem and str(problem)) if text]
+        if problems:
+            raise FileWriteError(
+                f'{problems[0]} With --resume the training goes on from the newest checkpoint that '
+                'is there.'
+            ) from problem
 
     def _maybe_compile(self, target: str) -> None:
         options = self.cfg.get('compile')

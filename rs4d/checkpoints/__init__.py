@@ -14,20 +14,17 @@ from .encoder_files import (
 from .errors import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
-    CheckpointWriteError,
     UnsafeCheckpointError,
 )
 from .load_report import LoadReport, logged_load
 from .loaders import load_from_file, load_from_http
 from .pretrained_init import LoggedPretrainedInit
 from .reading import read_checkpoint, state_dict_of
-from .writing import remove_unfinished, written_whole
 
 __all__ = [
     'HEADER_KEY',
     'CheckpointMismatchError',
     'CheckpointNotFoundError',
-    'CheckpointWriteError',
     'LoadReport',
     'LoggedPretrainedInit',
     'UnsafeCheckpointError',
@@ -39,8 +36,6 @@ __all__ = [
     'logged_load',
     'read_checkpoint',
     'read_header',
-    'remove_unfinished',
     'state_dict_of',
     'write_encoder',
-    'written_whole',
 ]

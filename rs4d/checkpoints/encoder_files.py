@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from rs4d.files import write_bytes
 
 from .errors import CheckpointMismatchError, CheckpointNotFoundError
 from .reading import SAFETENSORS
@@ -152,6 +154,7 @@ def write_encoder(
 
     Raises:
         CheckpointMismatchError: The weights are not a whole RSMamba.
+        FileWriteError: It cannot be written.
     """
     path = Path(path)
     header = dict(version=HEADER_VERSION, **describe_encoder(state_dict, str(path)))
@@ -159,13 +162,9 @@ def write_encoder(
     weights = {
         name: value.detach().cpu().contiguous().clone() for name, value in state_dict.items()
     }
-    part = path.with_name(f'{path.name}.part')
-    try:
-        # Other programs take the framework from this key.
-        save_file(weights, part, metadata={'format': 'pt', HEADER_KEY: json.dumps(header)})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    # Other programs take the framework from this key.
+    metadata = {'format': 'pt', HEADER_KEY: json.dumps(header)}
+    write_bytes(path, save(weights, metadata))
     return header
 
 

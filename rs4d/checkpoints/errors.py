@@ -13,7 +13,3 @@ class CheckpointMismatchError(UserError, ValueError):
 
 class UnsafeCheckpointError(CheckpointMismatchError):
     """A file of weights asks for more than data, so reading it could run code that it brings."""
-
-
-class CheckpointWriteError(UserError, OSError):
-    """A checkpoint could not be written; what was there before is untouched."""

@@ -1,6 +1,7 @@
 """Encoders go from the authors' files into ours and back, and into safetensors."""
 
 import json
+import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -147,3 +148,30 @@ def test_file_that_runs_code(refused: Callable[..., str], tmp_path: Path) -> Non
 
     assert 'refused' in refused(dict(state_dict=Malicious()))
     assert not (tmp_path / 'was_here').exists()
+
+
+@pytest.mark.parametrize(
+    ('tool', 'name'),
+    [
+        ('authors2rs4d', 'y.pth'),
+        ('authors2rs4d', 'y.safetensors'),
+        ('rs4d2authors', 'y.pth'),
+        ('encoder2safetensors', 'y.safetensors'),
+    ],
+)
+def test_a_full_disk(call: Call, tmp_path: Path, tool: str, name: str) -> None:
+    torch.save(published(), tmp_path / 'x.pth')
+    target = tmp_path / name
+    target.write_bytes(b'earlier')
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        code, output, paragraph = call(
+            f'model_converters/{tool}.py', tmp_path / 'x.pth', target, '--overwrite'
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2, output
+    assert f"'{target}' could not be written: File too large" in paragraph
+    assert target.read_bytes() == b'earlier'
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['x.pth', name]

@@ -5,6 +5,7 @@ so that every name starts with ``module.``; the names below are RSMamba's own. S
 distillation's checkpoint, in which the encoder is ``student.*``.
 """
 
+import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,23 +16,19 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from rs4d.checkpoints import (
-    CheckpointWriteError,
     describe_encoder,
     encoder_prefix,
     read_checkpoint,
     state_dict_of,
     write_encoder,
 )
-from rs4d.errors import UserError, some
+from rs4d.errors import some
+from rs4d.files import refuse_existing, write_bytes
 
 from ..errors import SetupError
 
 _WRAPPED = 'module.'
 _STUDENT = 'student.'
-
-
-class ExistingFileError(UserError, FileExistsError):
-    """A converter was asked to write where a file is."""
 
 
 def take_encoder(
@@ -90,7 +87,7 @@ def from_authors(
             encoder.
         ExistingFileError: ``target`` is there and not to be replaced.
         SetupError: ``target`` ends in neither.
-        CheckpointWriteError: ``target`` cannot be written.
+        FileWriteError: ``target`` cannot be written.
     """
     target = _target(target, ('.pth', '.safetensors'), overwrite)
     if target.suffix == '.safetensors':
@@ -127,7 +124,7 @@ def to_authors(
             encoder.
         ExistingFileError: ``target`` is there and not to be replaced.
         SetupError: ``target`` does not end in ``.pth``.
-        CheckpointWriteError: ``target`` cannot be written.
+        FileWriteError: ``target`` cannot be written.
     """
     target = _target(target, ('.pth',), overwrite)
     weights, architecture = take_encoder(source, prefix)
@@ -159,14 +156,11 @@ def export_encoder(
             encoder.
         ExistingFileError: ``target`` is there and not to be replaced.
         SetupError: ``target`` does not end in ``.safetensors``.
-        CheckpointWriteError: ``target`` cannot be written.
+        FileWriteError: ``target`` cannot be written.
     """
     target = _target(target, ('.safetensors',), overwrite)
     weights, _ = take_encoder(source, prefix)
-    try:
-        return write_encoder(target, weights, dict(file=Path(source).name))
-    except OSError as error:
-        raise _not_written(target, error) from error
+    return write_encoder(target, weights, dict(file=Path(source).name))
 
 
 def _target(path: str | os.PathLike, suffixes: Iterable[str], overwrite: bool) -> Path:
@@ -175,29 +169,12 @@ def _target(path: str | os.PathLike, suffixes: Iterable[str], overwrite: bool) -
         raise SetupError(
             f"The file to write, '{path}', should end in {' or '.join(suffixes)}. Change its name."
         )
-    if path.exists() and not overwrite:
-        raise ExistingFileError(
-            f"'{path}' exists already and is not overwritten. Give another place, or add "
-            '--overwrite to replace it.'
-        )
-    if not path.parent.is_dir():
-        raise SetupError(f"The folder '{path.parent}', to write to, does not exist. Make it.")
+    if not overwrite:
+        refuse_existing(path)
     return path
 
 
 def _save(content: Mapping[str, Any], target: Path) -> None:
-    part = target.with_name(f'{target.name}.part')
-    try:
-        torch.save(content, part)
-        part.replace(target)
-    except OSError as error:
-        raise _not_written(target, error) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _not_written(target: Path, error: OSError) -> CheckpointWriteError:
-    return CheckpointWriteError(
-        f"'{target}' could not be written: {error.strerror or error}. Free some space, or choose "
-        'another place.'
-    )
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(target, buffer.getvalue())

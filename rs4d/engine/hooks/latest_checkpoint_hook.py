@@ -8,6 +8,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from rs4d.files import written_whole
+
 LATEST = 'latest.pth'
 
 
@@ -51,7 +53,5 @@ class LatestCheckpointHook(Hook):
         link = target.with_name(LATEST)
         if link.is_symlink() and os.readlink(link) == target.name:
             return
-        fresh = link.with_name(f'{LATEST}.new')
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target.name)
-        fresh.replace(link)
+        with written_whole(link) as part:
+            part.symlink_to(target.name)

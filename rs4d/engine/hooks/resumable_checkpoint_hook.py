@@ -9,6 +9,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from rs4d.files import write_text
+
 from .latest_checkpoint_hook import LatestCheckpointHook
 
 # In the message hub, so that a resumed run knows the files of the one before.
@@ -103,10 +105,7 @@ class ResumableCheckpointHook(CheckpointHook):
             **self.args,
         )
         if is_main_process():
-            note = Path(runner.work_dir) / 'last_checkpoint'
-            fresh = note.with_name(f'{note.name}.new')
-            fresh.write_text(os.fspath(self.last_ckpt))
-            fresh.replace(note)
+            write_text(Path(runner.work_dir) / 'last_checkpoint', os.fspath(self.last_ckpt))
         for hook in runner.hooks:
             if isinstance(hook, LatestCheckpointHook):
                 hook.follow(runner)
