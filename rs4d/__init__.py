@@ -9,7 +9,15 @@ from .compat import ensure_mmcv_ops
 # MMDetection imports mmcv.ops as soon as its registries fill; this has to come first.
 ensure_mmcv_ops()
 
-from . import datasets, engine, evaluation, models, visualization  # noqa: E402
+from . import datasets, distillation, engine, evaluation, models, visualization  # noqa: E402
 
 __version__ = '0.1.0'
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']
+__all__ = [
+    '__version__',
+    'datasets',
+    'distillation',
+    'engine',
+    'evaluation',
+    'models',
+    'visualization',
+]

@@ -16,6 +16,10 @@ class ConfigError(UserError, ValueError):
     """A config or a call gives a part of a model a value that it cannot have."""
 
 
+class SetupError(UserError, ValueError):
+    """A config, file or option that cannot work together with the rest."""
+
+
 class InputSizeError(UserError, ValueError):
     """An image has a size that an encoder cannot take."""
 

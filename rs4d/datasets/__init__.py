@@ -11,10 +11,8 @@ from .generated_scenes import ScenesInsSegDataset
 from .nwpu import NWPUInsSegDataset
 from .sa1b import SA1BDataset
 from .ssdd import SSDDInsSegDataset
-from .teacher_cache import TeacherCacheError
 from .transforms import (
     LoadImage,
-    LoadTeacherEmbedding,
     PackDistillInputs,
     PadKeepingShape,
 )
@@ -25,7 +23,6 @@ __all__ = [
     'DatasetNotFoundError',
     'ImageDecodeError',
     'LoadImage',
-    'LoadTeacherEmbedding',
     'NWPUInsSegDataset',
     'OutputExistsError',
     'PackDistillInputs',
@@ -34,6 +31,5 @@ __all__ = [
     'SA1BDataset',
     'SSDDInsSegDataset',
     'ScenesInsSegDataset',
-    'TeacherCacheError',
     'WHUInsSegDataset',
 ]

@@ -11,10 +11,12 @@ from .hooks import (
 )
 from .loops import ResumableTrainLoop
 from .optim import SkipNonFinite, SkippingAmpOptimWrapper, SkippingOptimWrapper
+from .runner import AtomicRunner
 from .seeded_data import ResumedBatchSampler, SeededDataset, SeededSampler
 from .stop_requests import StopRequests, TrainingStopped
 
 __all__ = [
+    'AtomicRunner',
     'LatestCheckpointHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',

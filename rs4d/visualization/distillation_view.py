@@ -10,9 +10,9 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from rs4d.datasets.teacher_cache import EMBEDDING
-from rs4d.models.distillers.feature_distiller import FeatureDistiller, valid_area
-from rs4d.models.distillers.matches import to_grid
+from rs4d.distillation.feature_distiller import FeatureDistiller, valid_area
+from rs4d.distillation.matches import to_grid
+from rs4d.distillation.teacher_cache import EMBEDDING
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from rs4d.distillation import FeatureDistiller
 from rs4d.engine.random_state import kept_random_state
 from rs4d.errors import UserError
-from rs4d.models.distillers import FeatureDistiller
 
 from .distillation_picture import draw_distillation
 from .distillation_view import view_distillation

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from reduced_configs import CONFIGS, names
 
-from rs4d.datasets.teacher_cache import (
+from rs4d.distillation.teacher_cache import (
     CacheHeader,
     TeacherCacheWriter,
     describe_images,

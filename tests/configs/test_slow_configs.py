@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from reduced_configs import LEAVES, names, reduced_config
 
-from rs4d.apis.runner import AtomicRunner
+from rs4d.engine.runner import AtomicRunner
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 pytestmark = pytest.mark.slow_configs

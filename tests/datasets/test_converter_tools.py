@@ -1,18 +1,12 @@
 """The command lines of tools/dataset_converters, in this process."""
 
-import importlib.util
+import importlib
 import json
 import shutil
-from pathlib import Path
-
-TOOLS = Path(__file__).parents[2] / 'tools/dataset_converters'
 
 
 def main_of(name):
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return importlib.import_module(f'rs4d.cli.{name}').main
 
 
 def test_generate_scenes(tmp_path, capsys):

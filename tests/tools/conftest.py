@@ -1,6 +1,6 @@
 """Generated scenes, a trained checkpoint, and the tools as functions."""
 
-import importlib.util
+import importlib
 import os
 import subprocess
 import sys
@@ -20,12 +20,7 @@ CONFIG = str(Path(__file__).with_name('tiny_config.py'))
 
 
 def load_tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f'tool_{Path(name).stem}', ROOT / 'tools' / name)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f'rs4d.cli.{Path(name).stem}')
 
 
 def run_tool(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -166,7 +166,7 @@ def test_image_that_does_not_decode(
     root = copied(scenes, tmp_path)
     monkeypatch.setenv('RS4D_TINY_ROOT', str(root))
     # Not looked at by the checks' samples, so that it breaks in the loop (in a worker, too).
-    monkeypatch.setattr('rs4d.apis.preflight._SAMPLES', 2)
+    monkeypatch.setattr('rs4d.engine.preflight._SAMPLES', 2)
     images = json.loads((root / 'annotations' / 'scenes_train.json').read_text())['images']
     broken = root / 'imgs' / images[1]['file_name']
     whole = broken.read_bytes()

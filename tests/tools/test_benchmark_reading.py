@@ -1,24 +1,14 @@
 """The benchmark of reading, small, from end to end."""
 
-import importlib.util
 import json
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'benchmark_reading.py'
-
-
-@pytest.fixture
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('benchmark_reading', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from rs4d.cli import benchmark_reading
 
 
 @pytest.fixture
@@ -31,22 +21,20 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def test_whole_run_writes_json_and_table(tool: ModuleType, images: Path, tmp_path: Path) -> None:
+def test_whole_run_writes_json_and_table(images: Path, tmp_path: Path) -> None:
     out = tmp_path / 'out'
     small = '--image-size 64 --num-images 5 --rounds 2 --num-workers 0 --batch-size 2'
-    assert tool.main([str(images), *small.split(), '--out', str(out)]) == 0
+    assert benchmark_reading.main([str(images), *small.split(), '--out', str(out)]) == 0
     found = json.loads((out / 'reading.json').read_text())
     assert {len(rates) for rates in found['reading'].values()} == {2}
     table = (out / 'reading.md').read_text()
-    for ratio, numerator, denominator in tool.RATIOS:
+    for ratio, numerator, denominator in benchmark_reading.RATIOS:
         assert f'| {ratio} |' in table
         assert {numerator, denominator} <= found['reading'].keys()
 
 
-def test_tars_are_refused(
-    tool: ModuleType, images: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tars_are_refused(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with tarfile.open(images / 'sa_000000.tar', 'w') as archive:
         archive.add(images / 'sa_0.jpg', 'sa_9.jpg')
-    assert tool.main([str(images)]) == 2
+    assert benchmark_reading.main([str(images)]) == 2
     assert 'extracted JPEGs' in capsys.readouterr().err

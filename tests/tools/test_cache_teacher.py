@@ -20,7 +20,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
-from rs4d.datasets.teacher_cache import TeacherCacheError, TeacherCacheReader, verify_cache
+from rs4d.distillation.teacher_cache import TeacherCacheError, TeacherCacheReader, verify_cache
 
 Call = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
@@ -351,7 +351,7 @@ def test_too_many_broken_images_stop_it(tool: Call, place: Path) -> None:
 def test_a_broken_image_is_skipped_and_known(
     tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('rs4d.datasets.teacher_cache.skipped.MAX_SKIPPED', 0.06)
+    monkeypatch.setattr('rs4d.distillation.teacher_cache.skipped.MAX_SKIPPED', 0.06)
     path, content, key = broken_image(place)
     code, output, _ = tool(TOOL, CONFIG, *UNCHECKED)
     assert code == 0
@@ -385,7 +385,7 @@ def test_a_broken_image_is_skipped_and_known(
 def test_only_a_broken_image_is_left(
     tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('rs4d.datasets.teacher_cache.skipped.MAX_SKIPPED', 0.06)
+    monkeypatch.setattr('rs4d.distillation.teacher_cache.skipped.MAX_SKIPPED', 0.06)
     broken_image(place)
     assert tool(TOOL, CONFIG, *UNCHECKED)[0] == 0
     (place / 'cache' / 'skipped-rank00000.jsonl').unlink()
@@ -400,7 +400,7 @@ def test_only_a_broken_image_is_left(
 def test_ctrl_c_writes_what_is_ready(
     tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rs4d.apis.teacher_cache import TeacherEncoder
+    from rs4d.distillation.teacher_cache.filling import TeacherEncoder
 
     original, calls = TeacherEncoder.__call__, []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.registry import DefaultScope
 
-from rs4d.apis.config_matrix import BEGIN, END
+from rs4d.analysis.config_matrix import BEGIN, END
 
 ROOT = Path(__file__).parents[2]
 Call = Callable[..., tuple[int, str, str]]

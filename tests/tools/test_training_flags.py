@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from rs4d.apis.cli import accumulate_gradients, use_mixed_precision
-from rs4d.apis.errors import SetupError
+from rs4d.cli.common import accumulate_gradients, use_mixed_precision
+from rs4d.errors import SetupError
 
 Call = Callable[..., tuple[int, str, str]]
 

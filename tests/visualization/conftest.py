@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
-import rs4d.apis.runner  # noqa: F401 - registers AtomicRunner
+import rs4d.engine.runner  # noqa: F401 - registers AtomicRunner
 from rs4d.datasets.scenes import ensure_scenes
 from rs4d.engine import use_resumable_parts
 from rs4d.visualization import LegibleVisualizer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rs4d.models.distillers.agreement import normalised_l1
+from rs4d.distillation.agreement import normalised_l1
 from rs4d.visualization import DistillationView, EmbeddingColours, draw_distillation, error_map
 
 RANDOM = np.random.default_rng(0)

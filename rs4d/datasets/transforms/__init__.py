@@ -3,6 +3,5 @@
 from .loading import LoadImage
 from .packing import PackDistillInputs
 from .padding import PadKeepingShape
-from .teacher_embedding import LoadTeacherEmbedding
 
-__all__ = ['LoadImage', 'LoadTeacherEmbedding', 'PackDistillInputs', 'PadKeepingShape']
+__all__ = ['LoadImage', 'PackDistillInputs', 'PadKeepingShape']

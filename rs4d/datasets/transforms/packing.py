@@ -8,7 +8,7 @@ import torch
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 
-from rs4d.datasets.teacher_cache import TeacherCacheError
+from rs4d.distillation.teacher_cache import TeacherCacheError
 
 
 @TRANSFORMS.register_module()

@@ -9,7 +9,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rs4d.benchmark import HuggingFaceRSMamba
+from rs4d.analysis.benchmark import HuggingFaceRSMamba
 from rs4d.models.backbones import RSMamba
 from rs4d.models.backbones.rsmamba import resize_pos_embed
 

@@ -1,0 +1,1 @@
+"""What models cost: counting, the matrix of configs, benchmarks."""

@@ -1,0 +1,315 @@
+"""Parameters and multiply-adds of any encoder or detector, by one counter.
+
+Counted are matrix products, convolutions, attention's two products and the selective scan; a
+multiply-add is 2 FLOPs. Everything that works on elements alone (activations, norms, gates,
+additions, interpolation, pooling) is left out, for every model alike.
+
+- matrix product (m, k) x (k, n): m k n multiply-adds; linear layers, ``einsum`` and attention come
+  down to it, attention with relative positions included;
+- convolution: output positions x output channels x kernel size x input channels / groups;
+- selective scan of (B, L, D) with N states: 9 B L D N FLOPs, hence 4.5 B L D N multiply-adds, and
+  B L D multiply-adds for the skip D u. The 9 is the usual convention of the field: forming exp(delta
+  A) and delta B u, the recurrence, and the sum over the states.
+
+Products and scans are counted, not carried out: their results are zeros of the right shape.
+
+A whole detector is counted by its prediction for one image with as many proposals and detections as
+its config allows, whatever the weights find: scores are not thresholded and no box suppresses
+another. SOLOv2 sets no such limit before it makes its masks; that last product, one multiply-add for
+each channel and mask pixel of an instance, is left out.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmdet.models.detectors.base import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from rs4d.errors import SetupError
+from rs4d.ops import use_engine
+
+SCOPES = ('backbone', 'model')
+
+
+def scan_flops(
+    u_shape: tuple[int, ...],
+    delta_shape: tuple[int, ...],
+    a_shape: tuple[int, ...],
+    b_shape: tuple[int, ...],
+    c_shape: tuple[int, ...],
+    d_shape: tuple[int, ...] | None = None,
+    *args: Any,
+    out_shape: tuple[int, ...] | None = None,
+    **kwargs: Any,
+) -> int:
+    """Count one selective scan, with the arguments that PyTorch's counter gives.
+
+    Args:
+        u_shape: (B, L, D).
+        delta_shape: (B, L, D).
+        a_shape: (D, N).
+        b_shape: (B, L, N).
+        c_shape: (B, L, N).
+        d_shape: (D,), or None where there is no skip.
+        *args: Not used.
+        out_shape: Not used.
+        **kwargs: Not used.
+
+    Returns:
+        FLOPs: 9 B L D N, and 2 B L D for the skip.
+    """
+    batch, length, channels = u_shape
+    skip = 0 if d_shape is None else 2
+    return batch * length * channels * (9 * a_shape[1] + skip)
+
+
+_CUSTOM: Mapping[Any, Callable[..., int]] = {torch.ops.rs4d.selective_scan: scan_flops}
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What a model costs for one image.
+
+    Attributes:
+        parameters: Number of parameters.
+        trainable_parameters: Those that get a gradient.
+        multiply_adds: Of one forward pass.
+        by_operator: Multiply-adds of each operator, the costliest first.
+        shape: Height and width of the image in pixels.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    multiply_adds: int
+    by_operator: dict[str, int]
+    shape: tuple[int, int]
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations: two for a multiply-add."""
+        return 2 * self.multiply_adds
+
+
+def count_complexity(
+    model: nn.Module, shape: tuple[int, int] = (1024, 1024), scope: str = 'backbone'
+) -> Complexity:
+    """Count parameters and multiply-adds of a model for one image.
+
+    With ``scope='backbone'`` that is the model's ``backbone``, or a distiller's ``student``, or
+    the model itself if it has neither. With ``'model'`` it is a detector's whole prediction, with
+    as many proposals and detections as its config allows; of SOLOv2 all but the product that makes
+    the masks of single instances.
+
+    Args:
+        model: On any device; on ``'meta'`` a backbone is counted without memory or time. A whole
+            detector sorts and selects by numbers, so that only its backbone may be there.
+        shape: Height and width of the image in pixels.
+        scope: ``'backbone'`` or ``'model'``.
+
+    Returns:
+        The counts.
+
+    Raises:
+        SetupError: The scope is unknown, or a whole model is on the meta device.
+    """
+    if scope not in SCOPES:
+        raise SetupError(f'The scope {scope!r} is unknown. Choose one of {", ".join(SCOPES)}.')
+    part = encoder_of(model) if scope == 'backbone' else model
+    device = _device_of(part)
+    if scope == 'model' and device.type == 'meta':
+        raise SetupError(
+            "A whole model cannot be counted on the device 'meta': it selects proposals by their "
+            'numbers. Build it with build_for_counting, which leaves the backbone alone there.'
+        )
+    training = part.training
+    counter = FlopCounterMode(display=False, custom_mapping=dict(_CUSTOM))
+    image = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    part.eval()
+    try:
+        with torch.no_grad(), _countable(), _all_instances(part), _ShapesOnly(), counter:
+            _run(part, image)
+    finally:
+        part.train(training)
+    counts = {str(op): flops // 2 for op, flops in counter.get_flop_counts()['Global'].items()}
+    return Complexity(
+        parameters=sum(p.numel() for p in part.parameters()),
+        trainable_parameters=sum(p.numel() for p in part.parameters() if p.requires_grad),
+        multiply_adds=counter.get_total_flops() // 2,
+        by_operator=dict(sorted(counts.items(), key=lambda item: -item[1])),
+        shape=shape,
+    )
+
+
+def build_for_counting(cfg: Mapping[str, Any], scope: str = 'backbone') -> nn.Module:
+    """Build a config's model, or its encoder alone, without the weights that it would load.
+
+    Args:
+        cfg: The config's ``model``. Types are looked up in MMDetection's registries, as its configs
+            do.
+        scope: ``'backbone'`` or ``'model'``.
+
+    Returns:
+        An encoder on the meta device if it can be built there, or else on the CPU; a whole model on
+        the CPU, the backbone of a detector as just said.
+    """
+    whole = deepcopy(dict(cfg))
+    forget_checkpoints(whole)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        if scope == 'backbone':
+            return _build_encoder(whole.get('backbone') or whole.get('student') or whole)
+        if 'backbone' in whole:
+            encoder = _build_encoder(whole['backbone'])
+            whole['backbone'] = dict(type=lambda: encoder)
+        return MODELS.build(whole)
+
+
+def _build_encoder(cfg: dict[str, Any]) -> nn.Module:
+    try:
+        with torch.device('meta'):
+            return MODELS.build(deepcopy(cfg))
+    except (NotImplementedError, RuntimeError):
+        # Some models read numbers out of tensors while they are built.
+        return MODELS.build(cfg)
+
+
+def forget_checkpoints(cfg: Any) -> None:
+    """Remove from a config what would load weights.
+
+    Args:
+        cfg: Dicts, lists and tuples, nested; changed in place.
+    """
+    if isinstance(cfg, dict):
+        for key in ('checkpoint', 'init_cfg'):
+            if key in cfg:
+                cfg[key] = None
+    for value in cfg.values() if isinstance(cfg, dict) else cfg:
+        if isinstance(value, dict | list | tuple):
+            forget_checkpoints(value)
+
+
+def encoder_of(model: nn.Module) -> nn.Module:
+    """Find the encoder: ``model.backbone``, else ``model.student``, else the model itself."""
+    for name in ('backbone', 'student'):
+        encoder = getattr(model, name, None)
+        if isinstance(encoder, nn.Module):
+            return encoder
+    return model
+
+
+def _run(model: nn.Module, image: Tensor) -> None:
+    if not hasattr(model, 'data_preprocessor'):
+        model(image)
+        return
+    height, width = image.shape[-2:]
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=(height, width),
+            ori_shape=(height, width),
+            pad_shape=(height, width),
+            batch_input_shape=(height, width),
+            scale_factor=(1.0, 1.0),
+        )
+    )
+    with ExitStack() as stack:
+        if isinstance(model, BaseDetector):
+            stack.enter_context(_backbone_apart(model.backbone, image.device))
+        # Without post-processing, as in the mode 'tensor', some heads leave their masks out.
+        model(image, [sample], mode='predict' if isinstance(model, BaseDetector) else 'tensor')
+
+
+class _ShapesOnly(TorchDispatchMode):
+    """Answers what is counted with zeros: counts depend on shapes, and time on numbers."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        packet = func._overloadpacket
+        if not (packet in flop_registry or packet in _CUSTOM) or tensors[0].is_meta:
+            return func(*args, **(kwargs or {}))
+        args, kwargs = tree_map(
+            lambda x: x.to('meta') if isinstance(x, Tensor) else x, (args, kwargs or {})
+        )
+        device = tensors[0].device
+        return tree_map(
+            lambda x: torch.zeros(x.shape, dtype=x.dtype, device=device), func(*args, **kwargs)
+        )
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    """The device of a model's parameters, of those behind the backbone in a detector."""
+    own = model.named_parameters()
+    behind = (p for name, p in own if not name.startswith('backbone.'))
+    return next(behind, next(model.parameters())).device
+
+
+@contextmanager
+def _backbone_apart(backbone: nn.Module, device: torch.device) -> Iterator[None]:
+    """Let a backbone on the meta device be followed by random maps of the shapes that it gives."""
+    if _device_of(backbone).type != 'meta':
+        yield
+        return
+    forward = backbone.forward
+
+    def maps(image: Tensor) -> tuple[Tensor, ...]:
+        generator = torch.Generator().manual_seed(0)
+        shapes = [found.shape for found in forward(image.to('meta'))]
+        return tuple(torch.randn(shape, generator=generator).to(device) for shape in shapes)
+
+    backbone.forward = maps
+    try:
+        yield
+    finally:
+        del backbone.forward
+
+
+@contextmanager
+def _all_instances(model: nn.Module) -> Iterator[None]:
+    """Let every head keep as many boxes as its ``test_cfg`` allows, whatever their scores."""
+    heads: list[Any] = [
+        module for module in model.modules() if isinstance(getattr(module, 'test_cfg', None), dict)
+    ]
+    settings = [head.test_cfg for head in heads]
+    for head in heads:
+        head.test_cfg = deepcopy(head.test_cfg)
+        _keep_all(head.test_cfg)
+    try:
+        yield
+    finally:
+        for head, setting in zip(heads, settings, strict=True):
+            head.test_cfg = setting
+
+
+def _keep_all(cfg: dict[str, Any]) -> None:
+    bounded = isinstance(cfg.get('nms'), dict)
+    if bounded:
+        cfg['nms']['iou_threshold'] = 1.0
+        if 'min_bbox_size' in cfg:
+            cfg['min_bbox_size'] = -1
+    if 'score_thr' in cfg:
+        # Where no number of boxes is set before masks are made, none is kept instead.
+        cfg['score_thr'] = -1.0 if bounded else float('inf')
+    for value in cfg.values():
+        if isinstance(value, dict):
+            _keep_all(value)
+
+
+@contextmanager
+def _countable() -> Iterator[None]:
+    """Run attention and scans by the operators that have a formula here.
+
+    The other engines compute the same with operators of their own.
+    """
+    with use_engine('chunked'), sdpa_kernel(SDPBackend.MATH):
+        yield

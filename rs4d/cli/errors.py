@@ -1,0 +1,82 @@
+"""What the tools say to the person who started them, and what they leave to the one who mends them."""
+
+import errno
+import linecache
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+import rs4d
+from rs4d.compat import MissingMMCVOpError
+from rs4d.errors import UserError
+
+_PACKAGE = Path(rs4d.__file__).parent
+
+
+def explain(error: BaseException) -> str | None:
+    """Put an error that its user can put right into one paragraph.
+
+    Such are the errors that this package raises on purpose, a name that is in no registry, a full
+    disk and a full GPU. Anything else is a bug, whose traceback is worth more than a sentence.
+
+    Args:
+        error: What was caught.
+
+    Returns:
+        The paragraph, or None for a bug.
+    """
+    for link in _chain(error):
+        if isinstance(link, (UserError, MissingMMCVOpError)) or _raised_on_purpose(link):
+            return _paragraph(str(link))
+        if isinstance(link, KeyError) and re.search(r'is not in the .*registry', str(link)):
+            return (
+                f'The config names something that does not exist: {_paragraph(str(link))} Check '
+                "the spelling of 'type' in the config; what is your own has to be imported by its "
+                'custom_imports.'
+            )
+        if isinstance(link, torch.cuda.OutOfMemoryError):
+            return (
+                'The memory of the GPU ran out. Lower train_dataloader.batch_size, set '
+                'model.backbone.with_cp=True, or train with --amp (all go through --cfg-options or '
+                f'flags). PyTorch says: {_paragraph(str(link))}'
+            )
+        if isinstance(link, OSError) and link.errno == errno.ENOSPC:
+            return (
+                f'The disk is full: nothing more can be written to {link.filename or "it"}. Free '
+                'some space or choose another --work-dir; a training goes on from its newest '
+                'checkpoint with --resume.'
+            )
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _raised_on_purpose(error: BaseException) -> bool:
+    """Whether a ``raise ValueError`` of this package is where the error comes from."""
+    if not isinstance(error, ValueError):
+        return False
+    last: TracebackType | None = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return False
+    file = Path(last.tb_frame.f_code.co_filename)
+    line = linecache.getline(str(file), last.tb_lineno)
+    return file.is_relative_to(_PACKAGE) and line.lstrip().startswith('raise ')
+
+
+def _paragraph(text: str) -> str:
+    # A data loader's worker puts its whole traceback into the message; what was raised ends it.
+    if text.startswith('Caught '):
+        text = re.split(r'\n[\w.]*(?:Error|Exception): ', text)[-1]
+    return ' '.join(text.split())

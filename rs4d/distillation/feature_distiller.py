@@ -1,0 +1,317 @@
+"""Stage 1: a student learns a frozen teacher's embedding of images without labels."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from rs4d.distillation.teacher_cache import EMBEDDING, describe_normalisation
+from rs4d.models.backbones import SAMViT
+
+from .agreement import mean_cosine, normalised_l1
+from .encoder_maps import block_channels, encode_blocks
+from .frozen_teacher import FrozenTeacher
+from .matches import EmbeddingMatch, FeatureMatch, adapter, resize_valid, to_grid
+from .teacher_cache.cached_teacher import CachedTeacher
+
+
+@MODELS.register_module()
+class FeatureDistiller(BaseModel):
+    """Student sees a corrupted image, teacher the clean one; their maps are to agree.
+
+    Source: Yang et al., IEEE TGRS 64, 2026, the distillation stage. Only the area of the image
+    counts, not padding. Where the widths differ, a learned 1x1 convolution adapts the student's map;
+    where the strides differ, the student's map is resampled to the teacher's grid, because the
+    target should be what the teacher said and not a smoothed version of it. ``student.*`` in the
+    state dict is the encoder alone; the teacher is not in the state dict.
+
+    Args:
+        student: Config of the encoder to train, returning a tuple of maps, with ``embed_dims``.
+        teacher: Config of the encoder to follow, likewise.
+        corruption: Config of the module that corrupts the student's input.
+        losses: What is compared, each a config by the name under which it is logged, which has
+            ``loss`` in it: `EmbeddingMatch` for the last maps, `BlockMatch` for blocks against
+            blocks, `AggregatedMatch` for the student's blocks through the feature aggregator. The
+            default is ``dict(loss_embedding=dict(type='EmbeddingMatch'))``. An entry that is None
+            is left out. The error and the controller follow the last maps, whatever is compared.
+        teacher_cache: Folder of embeddings that ``tools/cache_teacher.py`` has written. The teacher is
+            then not built, and the data set's pipeline has to load them by `LoadTeacherEmbedding`.
+        teacher_dtype: In what the teacher is held and runs: ``'float32'``, or ``'float16'`` or
+            ``'bfloat16'`` for half of the memory.
+        teacher_mean: Mean on a 0-255 scale, channels ordered as after the data preprocessor, with
+            which the teacher was trained; None if it is the data preprocessor's.
+        teacher_std: Standard deviation likewise.
+        data_preprocessor: Config of an ``ImgDataPreprocessor`` or of MMDetection's
+            ``DetDataPreprocessor``.
+        init_cfg: MMEngine's initialisation.
+
+    Raises:
+        ValueError: If only one of ``teacher_mean`` and ``teacher_std`` is given, or they are given
+            for a data preprocessor that does not normalise; if ``losses`` cannot be what it says.
+        TeacherCacheError: If the cache was made with another teacher or normalisation.
+    """
+
+    def __init__(
+        self,
+        student: dict[str, Any],
+        teacher: dict[str, Any],
+        corruption: dict[str, Any] | None = None,
+        losses: dict[str, dict[str, Any] | None] | None = None,
+        teacher_cache: str | None = None,
+        teacher_dtype: str = 'float32',
+        teacher_mean: Sequence[float] | None = None,
+        teacher_std: Sequence[float] | None = None,
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        normalisation = None
+        # Built here, since MMEngine's registry does not see MMDetection's without a default scope.
+        if isinstance(data_preprocessor, dict) or data_preprocessor is None:
+            normalisation = describe_normalisation(data_preprocessor, teacher_mean, teacher_std)
+            data_preprocessor = data_preprocessor and MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor, init_cfg)
+        matches = build_matches(losses)
+        self.student_blocks = _union(match.student_blocks for match in matches.values())
+        self.teacher_blocks = _union(match.teacher_blocks for match in matches.values())
+        self.student = MODELS.build(_returning(student, self.student_blocks))
+        self.teacher: FrozenTeacher | CachedTeacher
+        if teacher_cache is None:
+            self.teacher = FrozenTeacher(teacher, teacher_dtype)
+        elif normalisation is None:
+            raise ValueError(
+                'FeatureDistiller: with a teacher_cache, data_preprocessor has to be a config and '
+                'not a module, so that it can be compared with the one that made the cache.'
+            )
+        else:
+            self.teacher = CachedTeacher(teacher, teacher_cache, normalisation)
+        self.corruption = MODELS.build(corruption or dict(type='AdaptiveNoiseMasking'))
+        self.adapter = adapter(self.student.embed_dims, self.teacher.embed_dims)
+        for match in matches.values():
+            match.connect(lambda block: block_channels(self.student, block), self.teacher.channels)
+        self.losses = nn.ModuleDict(matches)
+        self._require_trained_adapter(matches)
+        self._renormalise(teacher_mean, teacher_std)
+
+    def init_weights(self) -> None:
+        """Initialise the student, and load the teacher now, so that a missing file shows early.
+
+        Raises:
+            CheckpointNotFoundError: The teacher's checkpoint is not there.
+            CheckpointMismatchError: The teacher's checkpoint is of another model.
+            TeacherCacheError: The teacher's cache is not there, or of something else.
+        """
+        self.teacher.load()
+        super().init_weights()
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[BaseDataElement] | None = None,
+        mode: str = 'tensor',
+    ) -> tuple[Tensor, ...] | dict[str, Tensor] | list[BaseDataElement]:
+        """Run the student, or compare it with the teacher.
+
+        Args:
+            inputs: Normalised images (B, 3, H, W).
+            data_samples: One for each image; ``img_shape`` says how much of it is not padding.
+            mode: ``'tensor'`` for the student's maps, ``'loss'`` to train, ``'predict'`` to compare
+                on clean images.
+
+        Returns:
+            The student's maps, the dict of :meth:`loss`, or the list of :meth:`predict`.
+
+        Raises:
+            ValueError: If the mode is none of these.
+        """
+        if mode == 'tensor':
+            return self.student(inputs)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise ValueError(f"FeatureDistiller: mode {mode!r} is none of 'tensor', 'loss', 'predict'.")
+
+    def loss(
+        self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None
+    ) -> dict[str, Tensor]:
+        """Compare the student on corrupted images with the teacher on clean ones.
+
+        In training mode the outcome also moves the corruption's controller.
+
+        Args:
+            inputs: Normalised images (B, 3, H, W).
+            data_samples: See :meth:`forward`.
+
+        Returns:
+            The ``losses`` under their names, and for the log ``error`` (the normalised error of the
+            last map) and the ``noise_ratio`` and ``mask_ratio`` under which it came about; all
+            scalars. MMEngine adds the losses up, and logs their sum as ``loss``.
+        """
+        valid = valid_area(inputs, data_samples)
+        targets = self.teacher_maps(inputs, data_samples)
+        target = targets[EMBEDDING].float()
+        noise_ratio, mask_ratio = self.corruption.noise_ratio, self.corruption.mask_ratio
+        with torch.no_grad():
+            corrupted, masked = self._corrupt(inputs, valid)
+        maps = encode_blocks(self.student, corrupted, self.student_blocks)
+        features = to_grid(self.adapter(maps[EMBEDDING]).float(), target)
+        values = {
+            name: match(maps, targets, features, valid, masked)
+            for name, match in self.losses.items()
+        }
+        error = normalised_l1(features.detach(), target, resize_valid(valid, target)).mean()
+        if self.training:
+            self.corruption.update(error)
+        return dict(**values, error=error, noise_ratio=noise_ratio, mask_ratio=mask_ratio)
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None
+    ) -> list[BaseDataElement]:
+        """Compare student and teacher, both on clean images.
+
+        Args:
+            inputs: Normalised images (B, 3, H, W).
+            data_samples: See :meth:`forward`.
+
+        Returns:
+            For each image its meta information and the scalars ``normalised_l1`` and ``cosine``,
+            which `rs4d.evaluation.FeatureAgreement` averages.
+        """
+        target = self.teacher_maps(inputs, data_samples)[EMBEDDING].float()
+        features = to_grid(self.adapter(self.student(inputs)[-1]).float(), target)
+        valid_cells = resize_valid(valid_area(inputs, data_samples), target)
+        errors = normalised_l1(features, target, valid_cells)
+        cosines = mean_cosine(features, target, valid_cells)
+        samples = data_samples or [BaseDataElement() for _ in inputs]
+        return [
+            BaseDataElement(metainfo=sample.metainfo, normalised_l1=error, cosine=cosine)
+            for sample, error, cosine in zip(samples, errors, cosines, strict=True)
+        ]
+
+    def teacher_maps(
+        self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None
+    ) -> dict[str, Tensor]:
+        """What the teacher says of clean images, computed or from the cache.
+
+        Args:
+            inputs: Normalised images (B, 3, H, W).
+            data_samples: See :meth:`forward`; with a cache they bring the maps.
+
+        Returns:
+            ``'embedding'``, the last map, and ``'block<i>'`` for the blocks that ``losses`` name.
+
+        Raises:
+            TeacherCacheError: The maps should be in ``data_samples`` and are not.
+        """
+        if isinstance(self.teacher, CachedTeacher):
+            return self.teacher.maps(data_samples, self.teacher_blocks, inputs.device)
+        if self.teacher_scale is not None and self.teacher_shift is not None:
+            inputs = inputs * self.teacher_scale + self.teacher_shift
+        return self.teacher.maps(inputs, self.teacher_blocks)
+
+    def _corrupt(self, inputs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        if any(match.masked_weight != 1 for match in self.losses.values()):
+            return self.corruption(inputs, valid, with_mask=True)
+        # Nobody asks which patches were masked.
+        return self.corruption(inputs, valid), torch.zeros_like(valid)
+
+    def _require_trained_adapter(self, matches: dict[str, FeatureMatch]) -> None:
+        trained = any(isinstance(match, EmbeddingMatch) for match in matches.values())
+        if not trained and not isinstance(self.adapter, nn.Identity):
+            raise ValueError(
+                "FeatureDistiller: the student's last map is as wide as "
+                f"{self.student.embed_dims} channels and the teacher's {self.teacher.embed_dims}, and "
+                'no EmbeddingMatch in losses trains the convolution between them, which the error '
+                'and the controller need. Add one, with a small loss_weight if need be.'
+            )
+
+    def _renormalise(
+        self, teacher_mean: Sequence[float] | None, teacher_std: Sequence[float] | None
+    ) -> None:
+        """Keep the affine map from the student's normalisation to the teacher's."""
+        self.teacher_scale: Tensor | None
+        self.teacher_shift: Tensor | None
+        scale = shift = None
+        if teacher_mean is not None or teacher_std is not None:
+            mean = getattr(self.data_preprocessor, 'mean', None)
+            std = getattr(self.data_preprocessor, 'std', None)
+            if teacher_mean is None or teacher_std is None or mean is None or std is None:
+                raise ValueError(
+                    'FeatureDistiller: teacher_mean and teacher_std go together, and with a '
+                    'data_preprocessor that has mean and std. Give all four, or neither of the '
+                    "teacher's if it was trained with the data_preprocessor's."
+                )
+            own_mean, own_std = mean.new_tensor(teacher_mean), std.new_tensor(teacher_std)
+            scale = (std.flatten() / own_std).view(1, -1, 1, 1)
+            shift = ((mean.flatten() - own_mean) / own_std).view(1, -1, 1, 1)
+        # From the config, so not for checkpoints.
+        self.register_buffer('teacher_scale', scale, persistent=False)
+        self.register_buffer('teacher_shift', shift, persistent=False)
+
+
+def valid_area(inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Tensor:
+    """Mark the part of each input that is image and not padding at the right and bottom.
+
+    Args:
+        inputs: (B, C, H, W).
+        data_samples: One for each image; without them, or without ``img_shape``, all of it counts.
+
+    Returns:
+        1 on the image and 0 on padding, (B, 1, H, W).
+    """
+    valid = torch.zeros_like(inputs[:, :1])
+    for i in range(len(inputs)):
+        sample = data_samples[i] if data_samples is not None else None
+        height, width = (sample.get('img_shape') if sample is not None else None) or inputs.shape[
+            -2:
+        ]
+        valid[i, :, :height, :width] = 1
+    return valid
+
+
+def build_matches(losses: dict[str, dict[str, Any] | None] | None) -> dict[str, FeatureMatch]:
+    """Build the entries of a distiller's ``losses``.
+
+    Args:
+        losses: Configs by name; None for the default.
+
+    Returns:
+        Modules by name, not yet connected.
+
+    Raises:
+        ValueError: There is none, or a name would not be counted as a loss.
+    """
+    if losses is None:
+        losses = dict(loss_embedding=dict(type='EmbeddingMatch'))
+    chosen = {name: cfg for name, cfg in losses.items() if cfg is not None}
+    # MMEngine adds up what has "loss" in its name, and calls the sum "loss".
+    wrong = [name for name in chosen if 'loss' not in name or name == 'loss']
+    if wrong or not chosen:
+        raise ValueError(
+            'FeatureDistiller: losses is a dict from names to configs, such as dict(loss_embedding='
+            "dict(type='EmbeddingMatch')); "
+            + (f'the names {wrong} should be like loss_blocks.' if wrong else 'it has no entry.')
+        )
+    return {name: MODELS.build(cfg) for name, cfg in chosen.items()}
+
+
+def _union(groups: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(sorted({block for group in groups for block in group}))
+
+
+def _returning(student: dict[str, Any], blocks: Sequence[int]) -> dict[str, Any]:
+    """Let a student return the maps of some blocks and its last one, unless its config says which."""
+    # SAM's blocks need not be named, and naming them would leave its neck out.
+    if not blocks or student.get('out_indices') is not None or _is_sam(student):
+        return student
+    return dict(student) | dict(out_indices=(*blocks, -1))
+
+
+def _is_sam(cfg: dict[str, Any]) -> bool:
+    kind = cfg['type']
+    return (MODELS.get(kind) if isinstance(kind, str) else kind) is SAMViT

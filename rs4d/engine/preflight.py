@@ -1,0 +1,189 @@
+"""Checks before training and testing, so that no time is spent on what cannot end well."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
+
+from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, require_checkpoint
+from rs4d.engine.random_state import kept_random_state
+from rs4d.errors import SetupError, UserError
+from rs4d.models.backbones import RSMamba, SAMViT
+
+# Enough to meet images of other sizes without reading the set.
+_SAMPLES = 4
+
+
+def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
+    """Raise if a training would overwrite the checkpoints of an earlier one.
+
+    Args:
+        cfg: Has ``work_dir`` and ``resume``.
+        overwrite: The user's leave to do so.
+
+    Raises:
+        SetupError: The folder holds checkpoints, or cannot be a folder.
+    """
+    folder = Path(cfg.work_dir)
+    if folder.exists() and not folder.is_dir():
+        raise SetupError(f"The work dir '{folder}' is a file. Choose another --work-dir.")
+    found = sorted(file.name for file in folder.glob('*.pth'))
+    if found and not cfg.get('resume') and not overwrite:
+        more = ' and others' if len(found) > 3 else ''
+        raise SetupError(
+            f"The work dir '{folder}' holds the checkpoints of an earlier training "
+            f'({", ".join(found[:3])}{more}), which a new one would overwrite. Continue it with '
+            '--resume, choose another --work-dir, or give --overwrite if they are not needed.'
+        )
+
+
+def choose_resume(cfg: Config, resume: str | None) -> None:
+    """Set what a training starts from.
+
+    Args:
+        cfg: ``resume`` and ``load_from`` are set in place.
+        resume: A checkpoint, ``'auto'`` for the newest one in the work dir if there is one, or None
+            to leave the choice to the config.
+
+    Raises:
+        SetupError: The checkpoint does not exist.
+    """
+    if resume is not None and resume != 'auto':
+        cfg.resume, cfg.load_from = True, resume
+    elif resume == 'auto' or (cfg.get('resume') and cfg.get('load_from') is None):
+        latest = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
+        if latest is not None and not Path(latest).is_file():
+            # The name was noted from another working directory, or the folder was moved.
+            latest = str(Path(cfg.work_dir) / Path(latest).name)
+        cfg.resume = latest is not None
+        if latest is not None:
+            cfg.load_from = latest
+        else:
+            print_log(
+                f"There is no checkpoint to resume from in '{cfg.work_dir}'; the training starts "
+                'from the beginning.',
+                logger='current',
+            )
+    if cfg.get('load_from'):
+        require_checkpoint(cfg.load_from, '--resume' if cfg.get('resume') else 'load_from')
+
+
+def check_training(runner: Runner) -> None:
+    """Check the checkpoints and the data of a training.
+
+    Args:
+        runner: Built and not started; its loops are built.
+
+    Raises:
+        SetupError: A checkpoint does not fit, the heads' classes are not the data's, or an input
+            size cannot be cut into patches.
+        UserError: A file of the data is missing or not what the data set expects.
+    """
+    cfg, model = runner.cfg, _unwrapped(runner.model)
+    with kept_random_state():
+        check_pretrained(model)
+        if cfg.get('load_from'):
+            resume = bool(cfg.get('resume'))
+            check_checkpoint(
+                model,
+                cfg.load_from,
+                '--resume' if resume else 'load_from',
+                complete=resume,
+                other_classes=not resume,
+            )
+        _check_data(runner, model, 'train')
+        if cfg.get('val_dataloader') is not None:
+            _check_data(runner, model, 'val')
+
+
+def check_testing(runner: Runner) -> None:
+    """Check the checkpoint and the data of a test.
+
+    Args:
+        runner: Built and not started, with the checkpoint as ``load_from``; its loop is built.
+
+    Raises:
+        SetupError: The checkpoint lacks weights or is of another size, the heads' classes are not
+            the data's, or an input size cannot be cut into patches.
+        UserError: A file of the data is missing or not what the data set expects.
+    """
+    model = _unwrapped(runner.model)
+    with kept_random_state():
+        check_checkpoint(model, runner.cfg.load_from, 'the command line', complete=True)
+        _check_data(runner, model, 'test')
+
+
+def _check_data(runner: Runner, model: nn.Module, split: str) -> None:
+    try:
+        # Builds the data loader and the evaluator on first use.
+        loop = getattr(runner, f'{split}_loop')
+    except FileNotFoundError as error:
+        if isinstance(error, UserError):
+            raise
+        raise SetupError(
+            f'A file that {split}_dataloader or {split}_evaluator names does not exist: {error}. '
+            'Check data_root, ann_file and data_prefix in the config, and RS4D_DATA_ROOT if the '
+            'paths depend on it.'
+        ) from error
+    loader = loop.dataloader
+    classes = getattr(loader.dataset, 'metainfo', {}).get('classes')
+    if classes:
+        _check_classes(model, split, classes)
+    count = len(loader.dataset)
+    if count == 0:
+        raise SetupError(
+            f'{split}_dataloader has no image left to use: all were filtered out. Check ann_file '
+            'and filter_cfg (filter_empty_gt, min_size) in the config.'
+        )
+    patches = dict(_patch_sizes(model))
+    if patches:
+        for index in sorted({i * (count - 1) // (_SAMPLES - 1) for i in range(_SAMPLES)}):
+            _check_sides(model, loader, split, index, patches)
+
+
+def _check_classes(model: nn.Module, split: str, classes: Any) -> None:
+    for name, module in model.named_modules():
+        number = getattr(module, 'num_classes', None)
+        # Region proposals and semantic branches count something else.
+        if not isinstance(number, int) or 'rpn' in name or 'semantic' in name:
+            continue
+        if name.split('.')[-1].endswith('head') and number != len(classes):
+            raise SetupError(
+                f"The model's {name} has num_classes={number}, but the data set of "
+                f'{split}_dataloader has {len(classes)} classes {tuple(classes)}. Set '
+                f'model.{name}.num_classes={len(classes)}, or use the data set that the model is '
+                'for.'
+            )
+
+
+def _patch_sizes(model: nn.Module) -> Iterator[tuple[str, int]]:
+    """Find the encoders that cut their input into patches."""
+    for name in ('backbone', 'student', 'teacher'):
+        encoder = getattr(model, name, None)
+        encoder = getattr(encoder, 'encoder', encoder)  # a frozen teacher holds one
+        if isinstance(encoder, RSMamba | SAMViT):
+            yield name, encoder.patch_size
+
+
+def _check_sides(model: Any, loader: Any, split: str, index: int, patches: dict[str, int]) -> None:
+    batch = loader.collate_fn([loader.dataset[index]])
+    inputs = model.data_preprocessor(batch, split == 'train')['inputs']
+    height, width = inputs.shape[-2:]
+    for name, patch in patches.items():
+        if height % patch or width % patch:
+            raise SetupError(
+                f'{split}_dataloader gives the model images of {height}x{width} pixels (height x '
+                f'width, image {index} of the set), but model.{name} cuts its input into patches '
+                f'of {patch}x{patch}, so both sides must be multiples of {patch}. Change the sizes '
+                f'in {split}_dataloader.dataset.pipeline, or pad with '
+                f'model.data_preprocessor.pad_size_divisor={patch}.'
+            )
+
+
+def _unwrapped(model: Any) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

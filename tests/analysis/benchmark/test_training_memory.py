@@ -1,0 +1,40 @@
+"""What a training step takes, and the tool that says so."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from rs4d.analysis.benchmark.training_memory import make_batch, training_memory
+
+ROOT = Path(__file__).parents[3]
+GIB = 1024
+
+
+def test_batch_has_objects_where_their_boxes_are() -> None:
+    data = make_batch(64, instances=5, batch_size=2)
+    assert [tuple(image.shape) for image in data['inputs']] == [(3, 64, 64)] * 2
+    for sample in data['data_samples']:
+        objects = sample.gt_instances
+        assert len(objects) == 5
+        for box, mask in zip(objects.bboxes.int().tolist(), objects.masks.masks, strict=True):
+            ys, xs = mask.nonzero()
+            assert [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1] == box
+
+
+def test_prompt_head_trains_in_six_gib() -> None:
+    """Base, 512x512, one image with 20 objects, 20 masks decoded; 2.9 GiB when this was written."""
+    found = training_memory(ROOT / 'configs/rs4d/rs4d-base_prompt_ssdd.py', 512, instances=20)
+    assert found is not None
+    assert found.masks == 20
+    assert found.libraries + 1 * GIB < found.peak < 6 * GIB
+
+
+def test_tool_prints_the_peak(capsys: pytest.CaptureFixture[str]) -> None:
+    tool = importlib.import_module('rs4d.cli.training_memory')
+    config = str(ROOT / 'configs/demo/rs4d-tiny_bbox_scenes.py')
+    assert tool.main([config, '--size', '64', '--instances', '2', '--steps', '1']) == 0
+    printed = capsys.readouterr().out
+    assert '1 x 3 x 64 x 64' in printed
+    assert float(printed.split('peak')[1].split()[0]) > 0.2
+    assert tool.main(['configs/nothing.py']) == 2

@@ -1,0 +1,287 @@
+"""Checkpoints are read as data, and every load says what it loaded."""
+
+import http.server
+import json
+import logging
+import pickle
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.runner import CheckpointLoader, load_checkpoint
+from mmengine.runner.checkpoint import load_state_dict
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from rs4d.checkpoints import (
+    CheckpointMismatchError,
+    CheckpointNotFoundError,
+    UnsafeCheckpointError,
+    logged_load,
+    read_checkpoint,
+    read_header,
+)
+from rs4d.checkpoints.checks import check_checkpoint, check_pretrained
+from rs4d.checkpoints.conversion import export_encoder
+from rs4d.errors import SetupError
+from rs4d.models.backbones import RSMamba, TimmEncoder
+
+ARCH = dict(embed_dims=8, num_layers=2, inner_dims=12, d_state=4, d_conv=3, dt_rank=2)
+
+
+def encoder(**changes: Any) -> RSMamba:
+    return RSMamba(**(dict(arch=ARCH, img_size=64) | changes))
+
+
+@pytest.fixture
+def log() -> Iterator[list[logging.LogRecord]]:
+    """What is written into MMEngine's log."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> Path:
+    """A distillation's checkpoint."""
+    model = encoder()
+    weights = {f'student.{name}': value for name, value in model.state_dict().items()}
+    weights['adapter.weight'] = torch.zeros(2)
+    torch.save(dict(meta=dict(epoch=1), state_dict=weights), tmp_path / 'student.pth')
+    return tmp_path / 'student.pth'
+
+
+class Malicious:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.trace,)
+
+
+class Builtin(Malicious):
+    def __reduce__(self) -> tuple:
+        return eval, (f"open({str(self.trace)!r}, 'w')",)
+
+
+class ThroughGetattr(Malicious):
+    """Takes a function out of something that is allowed."""
+
+    def __reduce__(self) -> tuple:
+        return getattr, (HistoryBuffer, '__init__')
+
+
+@pytest.fixture(params=[Malicious, Builtin, ThroughGetattr])
+def attack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    torch.save(dict(state_dict=request.param(tmp_path / 'was_here')), tmp_path / 'evil.pth')
+    yield tmp_path / 'evil.pth'
+    assert not (tmp_path / 'was_here').exists()
+
+
+def test_attack_would_work_without_care(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Malicious(tmp_path / 'was_here')))
+    assert (tmp_path / 'was_here').exists()
+
+
+def test_attack_on_each_way_in(attack: Path) -> None:
+    with pytest.raises(UnsafeCheckpointError, match=r'evil\.pth.*refused.*asks for \S+,'):
+        read_checkpoint(attack)
+    with pytest.raises(UnsafeCheckpointError):
+        CheckpointLoader.load_checkpoint(str(attack))
+    with pytest.raises(UnsafeCheckpointError):
+        load_checkpoint(encoder(), str(attack))
+    with pytest.raises(SetupError, match='load_from'):
+        check_checkpoint(encoder(), str(attack), 'load_from', complete=True)
+    for prefix in (None, 'student.'):
+        init = dict(type='Pretrained', checkpoint=str(attack), prefix=prefix)
+        with pytest.raises(UnsafeCheckpointError):
+            encoder(init_cfg=init).init_weights()
+    with pytest.raises(UnsafeCheckpointError):
+        TimmEncoder('resnet18', checkpoint=str(attack)).init_weights()
+
+
+def test_every_scheme_of_mmengine_is_read_safely() -> None:
+    modules = {loader.__module__ for loader in CheckpointLoader._schemes.values()}
+    assert modules == {'rs4d.checkpoints.loaders'}
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address at which the test's folder is served, and a download folder of its own."""
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'downloads'))
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_address[1]}'
+        server.shutdown()
+
+
+def test_download(served: str, student: Path) -> None:
+    content = CheckpointLoader.load_checkpoint(f'{served}/student.pth')
+    expected = torch.load(student, weights_only=True)['state_dict']
+    assert content['state_dict'].keys() == expected.keys()
+    with pytest.raises(CheckpointNotFoundError, match=r'gone\.pth.*404'):
+        CheckpointLoader.load_checkpoint(f'{served}/gone.pth')
+
+
+def test_download_of_an_attack(served: str, attack: Path) -> None:
+    with pytest.raises(UnsafeCheckpointError):
+        CheckpointLoader.load_checkpoint(f'{served}/evil.pth')
+
+
+def test_logs_of_mmengine_are_data(tmp_path: Path) -> None:
+    buffer = HistoryBuffer([1.0, 3.0], [1, 1])
+    torch.save(dict(message_hub=dict(log_scalars={'loss': buffer})), tmp_path / 'x.pth')
+    found = read_checkpoint(tmp_path / 'x.pth')['message_hub']['log_scalars']['loss']
+    assert found.mean() == 2.0
+    assert found.statistics('max') == 3.0
+
+
+@pytest.mark.parametrize('content', [b'', b'no checkpoint', None])
+def test_broken_file_is_not_called_unsafe(student: Path, content: bytes | None) -> None:
+    whole = student.read_bytes()
+    student.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(CheckpointMismatchError, match=r'student\.pth.*cut off') as info:
+        read_checkpoint(student)
+    assert not isinstance(info.value, UnsafeCheckpointError)
+    assert '\n' not in str(info.value)
+
+
+@pytest.mark.parametrize('load', [nn.Module.load_state_dict, load_state_dict])
+def test_report_counts_what_fits(load: Any, log: list[logging.LogRecord]) -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith('1.num')}
+    del weights['0.bias']
+    weights['other'] = torch.zeros(1)
+    with logged_load(model, 'x.pth') as report:
+        load(model, weights, strict=False)
+    assert report.missing == ['0.bias']
+    assert report.unexpected == ['other']
+    assert sorted(report.loaded) == sorted({*weights} - {'other'})
+    text = log[-1].getMessage()
+    assert 'Loaded 7 of the 8 weights of Sequential' in text
+    assert "1 missing ('0.bias'); 1 unexpected ('other')" in text
+    assert log[-1].levelno == logging.WARNING
+    with logged_load(model, 'x.pth'):
+        load(model, model.state_dict(), strict=False)
+    assert log[-1].levelno == logging.INFO
+    assert not model._load_state_dict_pre_hooks
+
+
+def test_report_of_other_shapes(log: list[logging.LogRecord]) -> None:
+    model = nn.Linear(2, 3)
+    with logged_load(model, 'x.pth'):
+        load_state_dict(model, dict(weight=torch.zeros(3, 3), bias=torch.zeros(3)))
+    assert "1 of another shape ('weight')" in log[-1].getMessage()
+
+
+def test_init_cfg_logs_and_refuses_what_loads_nothing(
+    student: Path, log: list[logging.LogRecord]
+) -> None:
+    init = dict(type='Pretrained', checkpoint=str(student), prefix='student.')
+    model = encoder(init_cfg=init)
+    model.init_weights()
+    expected = torch.load(student, weights_only=True)['state_dict']
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, expected[f'student.{name}'])
+    count = len(expected) - 1
+    said = [record.getMessage() for record in log]
+    assert any(f'Loaded {count} of the {count} weights of RSMamba' in text for text in said)
+    for prefix, says in ((None, 'loads no weight of RSMamba'), ('teacher', 'student')):
+        model = encoder(init_cfg=init | dict(prefix=prefix))
+        with pytest.raises(CheckpointMismatchError, match=says):
+            model.init_weights()
+
+
+def test_timm_encoder_logs(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    model = TimmEncoder('resnet18', out_indices=(1,))
+    torch.save({**model.model.state_dict(), 'fc.bias': torch.zeros(3)}, tmp_path / 'resnet.pth')
+    TimmEncoder(
+        'resnet18', out_indices=(1,), checkpoint=str(tmp_path / 'resnet.pth')
+    ).init_weights()
+    text = log[-1].getMessage()
+    assert 'weights of ResNet' in text
+    assert "0 missing; 1 unexpected ('fc.bias')" in text
+
+
+@pytest.mark.parametrize('prefix', [None, 'student.'])
+def test_safetensors_encoder_is_loaded(student: Path, tmp_path: Path, prefix: str | None) -> None:
+    target = tmp_path / 'encoder.safetensors'
+    export_encoder(student, target)
+    model = encoder(init_cfg=dict(type='Pretrained', checkpoint=str(target), prefix=prefix))
+    check_pretrained(model)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.zero_()
+    model.init_weights()
+    with safe_open(target, framework='pt') as file:
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, file.get_tensor(name)), name
+
+
+def test_safetensors_encoder_fits_another_input_size(student: Path, tmp_path: Path) -> None:
+    target = tmp_path / 'encoder.safetensors'
+    export_encoder(student, target)
+    init = dict(type='Pretrained', checkpoint=str(target))
+    model = encoder(img_size=96, init_cfg=init)
+    model.init_weights()
+    assert model.pos_embed.shape == (1, 36, 8)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'says'),
+    [
+        (dict(arch=ARCH | dict(num_layers=3)), r'num_layers 2 \(model: 3\)'),
+        (dict(arch=ARCH | dict(d_state=8)), r'd_state 4 \(model: 8\)'),
+        (dict(patch_size=8), r'patch_size 16 \(model: 8\)'),
+    ],
+)
+def test_header_of_another_architecture(
+    student: Path, tmp_path: Path, changes: dict, says: str
+) -> None:
+    target = tmp_path / 'encoder.safetensors'
+    export_encoder(student, target)
+    init = dict(type='Pretrained', checkpoint=str(target))
+    with pytest.raises(CheckpointMismatchError, match=says):
+        encoder(**changes, init_cfg=init).init_weights()
+    with pytest.raises(SetupError, match=says):
+        check_pretrained(encoder(**changes, init_cfg=init))
+
+
+@pytest.mark.parametrize(
+    ('header', 'says'),
+    [
+        ('{', 'cannot be read'),
+        ('[]', 'a list as its header'),
+        (json.dumps(dict(version=99, type='RSMamba')), 'version 99'),
+        (json.dumps(dict(version=1, type='ResNet')), 'holds a ResNet'),
+    ],
+)
+def test_bad_headers(tmp_path: Path, header: str, says: str) -> None:
+    path = tmp_path / 'x.safetensors'
+    save_file(encoder().state_dict(), path, metadata={'rs4d': header})
+    init = dict(type='Pretrained', checkpoint=str(path))
+    with pytest.raises(CheckpointMismatchError, match=says):
+        encoder(init_cfg=init).init_weights()
+
+
+def test_safetensors_without_a_header(tmp_path: Path) -> None:
+    path = tmp_path / 'x.safetensors'
+    model = encoder()
+    save_file({f'student.{k}': v for k, v in model.state_dict().items()}, path)
+    assert read_header(path) is None
+    other = encoder(init_cfg=dict(type='Pretrained', checkpoint=str(path), prefix='student.'))
+    other.init_weights()
+    assert torch.equal(other.layers[1].D, model.layers[1].D)
