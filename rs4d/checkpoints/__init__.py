@@ -17,12 +17,16 @@ from .errors import (
     UnsafeCheckpointError,
 )
 from .load_report import LoadReport, logged_load
-from .loaders import load_from_file, load_from_http
+from .loaders import register_loaders
+from .plain_data import numpy_globals, read_pickle
 from .pretrained_init import LoggedPretrainedInit
-from .reading import read_checkpoint, state_dict_of
+from .reading import WRAPPERS, read_checkpoint, state_dict_of
+
+register_loaders()
 
 __all__ = [
     'HEADER_KEY',
+    'WRAPPERS',
     'CheckpointMismatchError',
     'CheckpointNotFoundError',
     'LoadReport',
@@ -31,11 +35,11 @@ __all__ = [
     'check_header',
     'describe_encoder',
     'encoder_prefix',
-    'load_from_file',
-    'load_from_http',
     'logged_load',
+    'numpy_globals',
     'read_checkpoint',
     'read_header',
+    'read_pickle',
     'state_dict_of',
     'write_encoder',
 ]

@@ -1,125 +1,112 @@
 """Reading a file of weights without running anything that it may hold."""
 
-import functools
 import pickle
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from mmengine.logging.history_buffer import HistoryBuffer
-from mmengine.runner.checkpoint import get_torch_safe_globals
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from .errors import CheckpointMismatchError, CheckpointNotFoundError, UnsafeCheckpointError
+from .plain_data import log_globals, numpy_globals
 
 SAFETENSORS = '.safetensors'
-_STATISTICS = ('min', 'max', 'mean', 'current')
-_UNSAFE = re.compile(r'(?:GLOBAL|Unsupported operand|Unsupported class|function|Trying to call)')
+MapLocation = str | torch.device | Callable | None
+# What trainers put their model into, and so before its names: DataParallel, torch.compile.
+TRAINERS = ('module', '_orig_mod')
+# Beside these, attributes in which others keep SAM or a whole model.
+WRAPPERS = (*TRAINERS, 'model', 'sam')
+_KEYS = ('state_dict', 'model_state_dict', 'model')
+_UNREADABLE = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+)
 
 
-@functools.wraps(getattr)
-def _statistics_method(owner: object, name: str) -> Any:
-    # MMEngine's logs are pickled with their methods. The whole of getattr would be too much trust.
-    if owner is HistoryBuffer and name in _STATISTICS:
-        return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError(
-        f'GLOBAL builtins.getattr of {getattr(owner, "__name__", type(owner).__name__)}.{name}'
-    )
-
-
-@contextmanager
-def _what_logs_need() -> Iterator[None]:
-    allowed = [item for item in get_torch_safe_globals() if item is not getattr]
-    with torch.serialization.safe_globals([*allowed, _statistics_method]):
-        yield
-
-
-def read_checkpoint(
-    path: str | Path,
-    map_location: str | torch.device | Callable | None = 'cpu',
-    buffer: IO[bytes] | None = None,
-) -> Any:
-    """Read a checkpoint as data: tensors, numbers, names and MMEngine's logs.
+def read_checkpoint(file: str | Path | IO[bytes], map_location: MapLocation = 'cpu') -> Any:
+    """Read a checkpoint as data: tensors, numbers, names, arrays and MMEngine's logs.
 
     Args:
-        path: A file of ``torch.save``, or ``*.safetensors``.
+        file: A file of ``torch.save``, or ``*.safetensors``; or an open file.
         map_location: Where tensors go, as for :func:`torch.load`.
-        buffer: The content, where the file is not on this machine.
 
     Returns:
-        What was saved. A safetensors file gives ``state_dict`` and, under ``meta``, its metadata.
+        What was saved. A safetensors file gives ``state_dict``.
 
     Raises:
         CheckpointNotFoundError: There is no such file.
         UnsafeCheckpointError: The file asks for more than data; nothing of it was run.
         CheckpointMismatchError: It is cut off, or something else.
     """
-    name, path = str(path), Path(path).expanduser()
-    if buffer is None and not path.is_file():
-        raise CheckpointNotFoundError(
-            f"There is no checkpoint '{path}' (working directory '{Path.cwd()}'). Correct the path."
-        )
-    if path.suffix == SAFETENSORS and buffer is None:
-        return _read_safetensors(path, map_location)
-    try:
-        with _what_logs_need():
-            return torch.load(
-                path if buffer is None else buffer, map_location=map_location, weights_only=True
+    name = str(getattr(file, 'name', 'downloaded')) if hasattr(file, 'read') else str(file)
+    if isinstance(file, str | Path):
+        file = Path(file).expanduser()
+        if not file.is_file():
+            raise CheckpointNotFoundError(
+                f"There is no checkpoint '{file}' (working directory '{Path.cwd()}'). Correct the "
+                'path.'
             )
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-    ) as error:
-        raise _explained(name, error) from error
+        if file.suffix == SAFETENSORS:
+            return _read_safetensors(file, map_location)
+    allowed: list[Any] = [(item, key) for key, item in (numpy_globals() | log_globals()).items()]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(file, map_location=map_location, weights_only=True)
+    except _UNREADABLE as error:
+        raise _explained(name, str(error)) from error
 
 
-def state_dict_of(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """Take the weights out of what a checkpoint holds.
+def state_dict_of(
+    content: Any, path: str | Path, wrappers: Sequence[str] = TRAINERS
+) -> dict[str, Tensor]:
+    """Take the weights out of what a checkpoint holds, by the names of the bare model.
 
     Args:
         content: What :func:`read_checkpoint` returned: a dict of tensors, or one that has it under
-            ``state_dict`` or ``model``.
+            ``state_dict`` (MMEngine, Lightning), ``model_state_dict`` or ``model``.
         path: The file, for messages.
+        wrappers: Names start with these where the model was wrapped; they are taken off, also several
+            of them. :data:`WRAPPERS` has those of SAM's files.
 
     Returns:
-        Tensors by name, without the prefix ``module.`` of DataParallel.
+        Tensors by name.
 
     Raises:
         CheckpointMismatchError: It holds no weights.
     """
-    for key in ('state_dict', 'model'):
+    for key in _KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    tensors = isinstance(content, Mapping) and any(isinstance(v, Tensor) for v in content.values())
-    if not tensors:
+    if not isinstance(content, Mapping):
+        content = {'': content}
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors or '' in tensors:
         raise CheckpointMismatchError(
-            f"The checkpoint '{path}' holds a {type(content).__name__} that is not a state dict "
-            '(tensors by name). Give a file of weights.'
+            f"The checkpoint '{path}' holds no state dict (tensors by name). Give a file of weights."
         )
-    return {
-        str(name).removeprefix('module.'): value
-        for name, value in content.items()
-        if isinstance(value, Tensor)
+    wrapped = re.compile(rf'^(?:(?:{"|".join(wrappers)})\.)+')
+    bare = {
+        wrapped.sub('', name).replace('._orig_mod.', '.'): value for name, value in tensors.items()
     }
+    # Where two names would be one, what looks like a wrapper belongs to the model.
+    return bare if len(bare) == len(tensors) else tensors
 
 
-def _read_safetensors(path: Path, map_location: Any) -> dict[str, Any]:
-    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+def _read_safetensors(path: Path, map_location: MapLocation) -> dict[str, Any]:
+    device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
     try:
-        with safe_open(path, framework='pt', device=str(device)) as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return dict(state_dict=weights, meta=dict(file.metadata() or {}))
+        return dict(state_dict=load_file(path, str(device)))
     except (SafetensorError, OSError) as error:
         raise CheckpointMismatchError(
             f"The checkpoint '{path}' cannot be read as safetensors ({error}). It may be cut off: "
@@ -127,26 +114,27 @@ def _read_safetensors(path: Path, map_location: Any) -> dict[str, Any]:
         ) from error
 
 
-def _explained(path: str, error: Exception) -> CheckpointMismatchError:
-    """Say why in a line; PyTorch's advice to switch the safe reading off is left out."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = next((line for line in lines if 'WeightsUnpickler error' in line), '')
-    reason = reason.split('WeightsUnpickler error:')[-1].strip()
-    asked = re.search(r'GLOBAL (\S+)', reason) or re.search(r'GLOBAL (\S+)', str(error))
+def _explained(path: str, text: str) -> CheckpointMismatchError:
+    """Say why in a sentence, without PyTorch's advice to switch the safe reading off."""
+    asked = re.search(r'GLOBAL (\S+)', text)
+    reason = re.search(r'WeightsUnpickler error: *(.+)', text)
+    remedy = (
+        'Nothing of it was run. Ask its author for the weights alone, as a state dict of tensors or '
+        'as safetensors; if you trust it, convert it elsewhere and give the result.'
+    )
     if asked is not None:
         return UnsafeCheckpointError(
             f"The checkpoint '{path}' is refused: besides data it asks for {asked[1]}, and a file "
-            'that may call functions can run any code when it is read. Nothing of it was run. Ask '
-            'its author for the weights alone, as a state dict of tensors or as safetensors; if you '
-            'trust it, convert it elsewhere and give the result.'
+            f'that may call functions can run any code when it is read. {remedy}'
         )
-    if reason and _UNSAFE.search(reason):
+    if 'Cannot use' in text or (reason and re.search('Trying to|Can only', reason[1])):
         return UnsafeCheckpointError(
-            f"The checkpoint '{path}' is refused: it holds more than data ({reason[:200]}). Nothing "
-            'of it was run. Ask its author for the weights alone, as a state dict of tensors or as '
-            'safetensors.'
+            f"The checkpoint '{path}' is refused: it holds a program or objects (TorchScript, "
+            f'PyTorch before 0.4, calls of functions) and not only data. {remedy}'
         )
-    first = reason or (lines[0] if lines else type(error).__name__)
+    first = reason[1] if reason else text.strip().partition('\n')[0]
+    if not first or 'weights_only' in first:
+        first = 'it is no file of torch.save'
     return CheckpointMismatchError(
         f"The checkpoint '{path}' cannot be read as a file of tensors ({first[:200]}). It may have "
         'been cut off while it was written or copied, or be something else: get it again and '

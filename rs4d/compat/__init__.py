@@ -1,5 +1,6 @@
 """The one place that adapts to versions of other people's packages."""
 
 from .mmcv_ops import MissingMMCVOpError, ensure_mmcv_ops
+from .mmengine_checkpoints import read_mmengine_checkpoints_with
 
-__all__ = ['MissingMMCVOpError', 'ensure_mmcv_ops']
+__all__ = ['MissingMMCVOpError', 'ensure_mmcv_ops', 'read_mmengine_checkpoints_with']

@@ -5,11 +5,13 @@ import json
 import logging
 import pickle
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MMLogger
@@ -20,12 +22,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rs4d.checkpoints import (
+    WRAPPERS,
     CheckpointMismatchError,
     CheckpointNotFoundError,
     UnsafeCheckpointError,
     logged_load,
     read_checkpoint,
     read_header,
+    read_pickle,
+    state_dict_of,
 )
 from rs4d.checkpoints.checks import check_checkpoint, check_pretrained
 from rs4d.checkpoints.conversion import export_encoder
@@ -112,9 +117,10 @@ def test_attack_on_each_way_in(attack: Path) -> None:
         TimmEncoder('resnet18', checkpoint=str(attack)).init_weights()
 
 
-def test_every_scheme_of_mmengine_is_read_safely() -> None:
-    modules = {loader.__module__ for loader in CheckpointLoader._schemes.values()}
-    assert modules == {'rs4d.checkpoints.loaders'}
+@pytest.mark.parametrize('prefix', ['torchvision://', 'open-mmlab://', 'mmcls://'])
+def test_a_model_that_is_not_in_the_zoo(prefix: str) -> None:
+    with pytest.raises(CheckpointNotFoundError, match=f"'{prefix}vgg999' cannot be had.*no such"):
+        CheckpointLoader.load_checkpoint(f'{prefix}vgg999')
 
 
 @pytest.fixture
@@ -147,6 +153,99 @@ def test_logs_of_mmengine_are_data(tmp_path: Path) -> None:
     found = read_checkpoint(tmp_path / 'x.pth')['message_hub']['log_scalars']['loss']
     assert found.mean() == 2.0
     assert found.statistics('max') == 3.0
+
+
+def respelt(path: Path, old: str, new: str) -> None:
+    """Change how a checkpoint names a module."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, value in content.items():
+            if name.endswith('data.pkl'):
+                assert old.encode() in value
+                value = value.replace(old.encode(), new.encode())
+            archive.writestr(name, value)
+
+
+@pytest.mark.parametrize('module', ['numpy.core.multiarray', 'numpy._core.multiarray'])
+def test_numpy_of_either_version_is_data(tmp_path: Path, module: str) -> None:
+    kinds = ('bool', 'u1', 'i8', 'f2', 'f4', 'c8', '<U3')
+    arrays = [np.array([0, 1, 1]).astype(kind) for kind in kinds]
+    numbers = [np.float64(0.5), np.int32(3), np.bool_(True), np.float32(2)]
+    torch.save(dict(arrays=arrays, numbers=numbers), tmp_path / 'x.pth')
+    own = np.float64(0).__reduce__()[0].__module__
+    respelt(tmp_path / 'x.pth', own, module)
+    found = read_checkpoint(tmp_path / 'x.pth')
+    for value, expected in zip(found['arrays'], arrays, strict=True):
+        assert value.dtype == expected.dtype
+        assert np.array_equal(value, expected)
+    assert found['numbers'] == numbers
+    assert [type(value) for value in found['numbers']] == [type(value) for value in numbers]
+
+
+def test_a_program_is_refused_without_advice_to_run_it(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(nn.Linear(1, 1)), str(tmp_path / 'x.pth'))
+    with pytest.raises(UnsafeCheckpointError, match='TorchScript') as info:
+        read_checkpoint(tmp_path / 'x.pth')
+    assert 'weights_only' not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ('start', 'key'),
+    [
+        ('', None),
+        ('module.', 'state_dict'),
+        ('model.', 'state_dict'),
+        ('sam.', 'model'),
+        ('model.sam.', 'model_state_dict'),
+        ('_orig_mod.module.', None),
+        ('model._orig_mod.', 'state_dict'),
+    ],
+)
+def test_wrapped_layouts(start: str, key: str | None) -> None:
+    weights = {f'{start}neck.{i}': torch.ones(1) for i in range(2)}
+    # Lightning's files may have more than the model.
+    content = {'loss.weight': torch.ones(1), **weights}
+    found = state_dict_of(content if key is None else {key: content, 'epoch': 3}, 'x', WRAPPERS)
+    assert set(found) == {'neck.0', 'neck.1', 'loss.weight'}
+
+
+def test_a_name_that_only_looks_like_a_wrapper_stays() -> None:
+    weights = {'weight': torch.zeros(1), 'model.weight': torch.ones(1)}
+    assert state_dict_of(weights, 'x', WRAPPERS) == weights
+    assert 'model.a' in state_dict_of({'module.model.a': torch.ones(1)}, 'x')
+
+
+@pytest.mark.parametrize('content', [torch.ones(1), {}, dict(state_dict={}), [1]])
+def test_a_file_without_weights(content: object) -> None:
+    with pytest.raises(CheckpointMismatchError, match=r"'x\.pth' holds no state dict"):
+        state_dict_of(content, 'x.pth')
+
+
+def test_a_pickle_of_plain_data(tmp_path: Path) -> None:
+    boxes = torch.arange(8.0).reshape(2, 4)
+    plain = [dict(img_id=1, boxes=boxes[:, :2], rle=dict(size=[2, 2], counts=b'04'), a=np.ones(2))]
+    for protocol in (2, pickle.HIGHEST_PROTOCOL):
+        (tmp_path / 'x.pkl').write_bytes(pickle.dumps(plain, protocol=protocol))
+        (found,) = read_pickle(tmp_path / 'x.pkl')
+        assert torch.equal(found['boxes'], boxes[:, :2])
+        assert found['rle'] == plain[0]['rle']
+        assert np.array_equal(found['a'], np.ones(2))
+    (tmp_path / 'x.pkl').write_bytes(b'')
+    with pytest.raises(CheckpointMismatchError, match='cut off'):
+        read_pickle(tmp_path / 'x.pkl')
+
+
+@pytest.mark.parametrize('kind', [Malicious, Builtin])
+def test_a_pickle_that_runs_code(tmp_path: Path, kind: type[Malicious]) -> None:
+    bomb = pickle.dumps(kind(tmp_path / 'was_here'))
+    nested = b'ctorch.storage\n_load_from_bytes\n' + b'B' + len(bomb).to_bytes(4, 'little') + bomb
+    for content in (bomb, b'\x80\x03' + nested + b'\x85R.'):
+        (tmp_path / 'x.pkl').write_bytes(content)
+        with pytest.raises(CheckpointMismatchError) as info:
+            read_pickle(tmp_path / 'x.pkl')
+        assert 'weights_only' not in str(info.value)
+    assert not (tmp_path / 'was_here').exists()
 
 
 @pytest.mark.parametrize('content', [b'', b'no checkpoint', None])
