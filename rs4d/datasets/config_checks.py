@@ -153,16 +153,7 @@ def _check_unlabelled(
         elif path:
             images.append(ImageFile(path))
     losses = getattr(dataset, 'losses', None)
-    if losses is None or not losses.damaged:
-        return subset, [], images
-    meaning = (
-        f'About {losses.count} images in them are lost and the run goes on without them. Get the '
-        'tars again.'
-    )
-    damage = Finding(
-        WARNING, 'damaged tars', subset.name, len(losses.damaged), meaning, losses.damaged
-    )
-    return subset, [damage], images
+    return subset, losses.findings(subset.name) if losses is not None else [], images
 
 
 def _failure(error: UserError, name: str) -> Finding:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,15 +14,44 @@ from .broken_images import warn
 from .checks import require_folder
 from .errors import DatasetNotFoundError
 from .image_table import ImageGroup, ImageTable, sorted_table
-from .tar_shards import index_shard
+from .report import WARNING, Finding
+from .tar_shards import COMPRESSED, index_shard, is_compressed
 
 _PROGRESS_SECONDS = 15.0
+# What systems and tools put beside one's files; so do all names that begin with a dot.
+_FOREIGN = {
+    '#recycle',
+    '$RECYCLE.BIN',
+    '@eaDir',
+    '@Recycle',
+    'System Volume Information',
+    '__MACOSX',
+    'lost+found',
+}
 
 _REMEDY = (
     'SA-1B is expected as shards, SA1B/sa_000000.tar as they are published or SA1B/sa_000000/sa_*.jpg '
     'extracted; any folder of images will do, nested or not. data/README.md says where SA-1B comes '
     'from. Set the environment variable RS4D_DATA_ROOT to the folder that holds SA1B.'
 )
+
+_ARCHIVES = ('.tar', *COMPRESSED)
+_UNPACK = (
+    'Compressed archives are not read. Make tars of them, such as by gunzip or unzstd, or extract '
+    'them; take away those that are there otherwise, too.'
+)
+
+
+def is_foreign(path: str) -> bool:
+    """Whether a file is none of a data set's but the system's or a tool's, such as ``._a.jpg``.
+
+    Args:
+        path: Its path below the data set's folder.
+    """
+    return any(
+        part in _FOREIGN or (part.startswith('.') and part not in ('.', '..'))
+        for part in Path(path).parts
+    )
 
 
 @dataclass
@@ -33,16 +62,37 @@ class Losses:
         damaged: Tars, each with what is wrong.
         names: Images that are known by name and not whole, with their tars.
         unnamed: About how many more there were, from the bytes that cannot be read.
+        compressed: Archives that are compressed and are not read.
     """
 
     damaged: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     unnamed: int = 0
+    compressed: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
         """About how many images are lost."""
         return len(self.names) + self.unnamed
+
+    def findings(self, subset: str) -> list[Finding]:
+        """What the check of a data set says.
+
+        Args:
+            subset: The data set's name in the report.
+        """
+        found = []
+        if self.damaged:
+            meaning = (
+                f'About {self.count} images in them are lost and the run goes on without them. Get '
+                'the tars again.'
+            )
+            count = len(self.damaged)
+            found.append(Finding(WARNING, 'damaged tars', subset, count, meaning, self.damaged))
+        if self.compressed:
+            count, archives = len(self.compressed), self.compressed[:5]
+            found.append(Finding(WARNING, 'compressed archives', subset, count, _UNPACK, archives))
+        return found
 
 
 def list_images(
@@ -66,27 +116,29 @@ def list_images(
         DatasetNotFoundError: The folder or a shard is missing, or has no such file.
     """
     require_folder(root, 'data root', _REMEDY)
+    losses = Losses() if losses is None else losses
     top = Path(root)
     endings = tuple(extensions)
     files: list[ImageGroup] = []
-    tars: set[str] = set()
-    for start in _starts(top, shards):
-        if start.is_file():
-            tars.add(str(start))
-            continue
-        for folder, _, names in os.walk(start, followlinks=True):
-            tars.update(os.path.join(folder, x) for x in names if x.lower().endswith('.tar'))
-            images = [name for name in names if name.lower().endswith(endings)]
-            if images:
-                key = Path(os.path.relpath(folder, top)).as_posix()
-                prefix = '' if key == '.' else f'{key}/'
-                files.append(ImageGroup.of(os.path.join(folder, ''), prefix, images))
-    archived = _tar_groups(sorted(tars), top, endings, Losses() if losses is None else losses)
+    archives: list[str] = []
+    for folder, names in _folders(top, shards):
+        archives += [os.path.join(folder, x) for x in names if x.lower().endswith(_ARCHIVES)]
+        images = [name for name in names if name.lower().endswith(endings)]
+        if images:
+            key = Path(os.path.relpath(folder, top)).as_posix()
+            prefix = '' if key == '.' else f'{key}/'
+            files.append(ImageGroup.of(os.path.join(folder, ''), prefix, images))
+    compressed = {archive for archive in archives if is_compressed(archive)}
+    tars = sorted(set(archives) - compressed)
+    if compressed:
+        losses.compressed += sorted(compressed)
+        warn(f"In '{root}': {', '.join(sorted(compressed))}. {_UNPACK}")
+    archived = _tar_groups(tars, top, endings, losses)
     groups = [*sorted(files, key=_prefix), *sorted(archived, key=_prefix)]
     if not groups:
         raise DatasetNotFoundError(
             f"The data root '{root}' has no file ending in {', '.join(extensions)}, nor has a tar "
-            f'in it. {_REMEDY}'
+            f'in it{", but compressed archives, which are not read" if compressed else ""}. {_REMEDY}'
         )
     return sorted_table(tuple(groups))
 
@@ -112,20 +164,30 @@ def read_shard_list(shards: str | Sequence[str] | None) -> list[str] | None:
     return [name.removesuffix('.tar') for name in shards]
 
 
-def _starts(top: Path, shards: Iterable[str] | None) -> list[Path]:
-    """Where to look: the root, or the folders and archives of the shards wanted."""
-    if shards is None:
-        return [top]
-    starts = []
-    for name in shards:
-        places = [place for place in (top / name, top / f'{name}.tar') if place.exists()]
-        if not places:
-            raise DatasetNotFoundError(
-                f"The shard '{name}' is neither a folder nor a tar in '{top}'. Correct shards=, or "
-                'get the shard.'
-            )
-        starts += places
-    return starts
+def _folders(top: Path, shards: Iterable[str] | None) -> Iterator[tuple[str, list[str]]]:
+    """Walk the root, or what is of the shards wanted, through links but into each folder once."""
+    starts = [top]
+    if shards is not None:
+        starts = []
+        for name in shards:
+            places = [top / f'{name}{ending}' for ending in ('', *_ARCHIVES)]
+            found = [place for place in places if place.exists()]
+            if not found:
+                raise DatasetNotFoundError(
+                    f"The shard '{name}' is neither a folder nor a tar in '{top}'. Correct shards=, or "
+                    'get the shard.'
+                )
+            yield str(top), [os.path.relpath(place, top) for place in found if place.is_file()]
+            starts += [place for place in found if place.is_dir()]
+    seen: set[str] = set()
+    for start in starts:
+        for folder, folders, names in os.walk(start, followlinks=True):
+            folders[:] = sorted(name for name in folders if not is_foreign(name))
+            if os.path.realpath(folder) in seen:
+                folders.clear()
+                continue
+            seen.add(os.path.realpath(folder))
+            yield folder, [name for name in names if not is_foreign(name)]
 
 
 def _prefix(group: ImageGroup) -> str:
@@ -140,8 +202,11 @@ def _tar_groups(
     found: dict[str, TarContent] = {}
     shown = time.monotonic()
     for number, tar in enumerate([*tars[first:], *tars[:first]], 1):
-        status = os.stat(tar)
-        found[tar] = _tar_content(tar, top, endings, status.st_size, status.st_mtime_ns)
+        try:
+            status = os.stat(tar)
+            found[tar] = _tar_content(tar, top, endings, status.st_size, status.st_mtime_ns)
+        except OSError as error:
+            found[tar] = TarContent([], f'it cannot be read ({error.strerror})', [], 0)
         if time.monotonic() - shown >= _PROGRESS_SECONDS and number < len(tars):
             shown = time.monotonic()
             print_log(f"{number} of {len(tars)} tars in '{top}' are indexed.", logger='current')
@@ -189,7 +254,11 @@ def _tar_content(
     stem = Path(tar).with_suffix('').relative_to(top)
     prefix = f'{stem.as_posix()}/'
     own = f'{stem.name}/'  # some archives repeat their own name in front
-    images = [i for i, name in enumerate(index.names) if name.lower().endswith(endings)]
+    images = [
+        i
+        for i, name in enumerate(index.names)
+        if name.lower().endswith(endings) and not is_foreign(name)
+    ]
     groups = []
     for start in ('', own):
         rows = [i for i in images if index.names[i].startswith(own) == bool(start)]
@@ -203,6 +272,6 @@ def _tar_content(
                 [index.sizes[i] for i in rows],
             )
             groups.append(group)
-    lost = [name for name in index.lost if name.lower().endswith(endings)]
+    lost = [x for x in index.lost if x.lower().endswith(endings) and not is_foreign(x)]
     unnamed = round(len(images) * index.unread / max(size - index.unread, 1))
     return TarContent(groups, '; '.join(index.damage), lost, unnamed)

@@ -7,17 +7,23 @@ user's cache folder where that is read-only, and holds as long as the shard's si
 import hashlib
 import json
 import os
+import posixpath
 import tarfile
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, BinaryIO
 
 from mmengine.logging import print_log
 
-_FORMAT = 2
+from rs4d.files import write_text
+
+_FORMAT = 3
 _BLOCK = 512
+_CHUNK = 1 << 20
+COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst', '.zip')
+"""Endings of archives whose files cannot be read where they lie."""
+_MAGIC = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd', b'PK\x03\x04')
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class ShardIndex:
         offsets: Where the bytes of each begin in the archive.
         sizes: How many there are.
         damage: What is wrong with the archive, in words; empty if nothing is.
-        lost: Names of files that are not whole.
+        lost: Names of files that are there and cannot be read.
         unread: Bytes behind the damage, in which there may be files whose names are not known.
     """
 
@@ -65,7 +71,7 @@ def index_shard(path: str | os.PathLike[str]) -> ShardIndex:
     content = dict(stamp, **asdict(index))
     for place in places:
         try:
-            _write_whole(place, json.dumps(content))
+            write_text(place, json.dumps(content))
         except OSError:
             continue  # read-only: the next place
         return index
@@ -76,6 +82,20 @@ def index_shard(path: str | os.PathLike[str]) -> ShardIndex:
         level=30,
     )
     return index
+
+
+def is_compressed(path: str | os.PathLike[str]) -> bool:
+    """Whether an archive is compressed, whatever it is called.
+
+    Args:
+        path: The archive.
+    """
+    if str(path).lower().endswith(COMPRESSED):
+        return True
+    try:
+        return read_range(path, 0, 6).startswith(_MAGIC)
+    except OSError:
+        return False
 
 
 def read_range(path: str | os.PathLike[str], offset: int, size: int) -> bytes:
@@ -139,40 +159,85 @@ class ShardReader:
 
 
 def _scan(shard: Path, size: int) -> ShardIndex:
-    names: list[str] = []
-    offsets: list[int] = []
-    sizes: list[int] = []
+    """List a tar, and further ones that were written behind its end."""
+    files: dict[str, tuple[int, int]] = {}
+    links: dict[str, str] = {}
     damage: list[str] = []
     lost: list[str] = []
+    start: int | None = 0
     end = 0
-    try:
-        with tarfile.open(shard, mode='r:') as archive:
-            while (member := archive.next()) is not None:
-                end = archive.offset
-                if not member.isfile():
-                    continue
-                name = member.name.removeprefix('./')
-                if member.offset_data + member.size > size:
-                    damage.append(f'{name} is cut off')
-                    lost.append(name)
-                    break
-                names.append(name)
-                offsets.append(member.offset_data)
-                sizes.append(member.size)
-    except tarfile.ReadError as error:
-        damage.append(f'{error} behind {names[-1] if names else "its beginning"}')
-    if not damage and not _ends(shard, end):
-        # tarfile takes a broken header, and a file cut off between members, for the end.
-        last = names[-1] if names else 'its beginning'
-        damage.append(f'nothing can be read behind {last}, where the archive does not end')
+    with open(shard, 'rb') as file:
+        while start is not None and not damage:
+            end = start
+            file.seek(start)
+            try:
+                with tarfile.open(fileobj=file, mode='r:') as archive:
+                    while not damage and (member := archive.next()) is not None:
+                        end = archive.offset
+                        _add(member, size, files, links, damage, lost)
+            except tarfile.ReadError as error:
+                damage.append(f'{error} behind {next(reversed(files), "its beginning")}')
+            if not damage and not _ends(file, end):
+                # tarfile takes a broken header, and a file cut off between members, for the end.
+                last = next(reversed(files), 'its beginning')
+                damage.append(f'nothing can be read behind {last}, where the archive does not end')
+            start = _next_archive(file, end)
     unread = max(size - end, 0) if damage else 0
-    return ShardIndex(names, offsets, sizes, damage, lost, unread)
+    for name in links.keys() - files.keys():
+        target, passed = name, set()
+        while target in links and target not in passed:
+            passed.add(target)
+            target = links[target]
+        if target in files:
+            files[name] = files[target]
+        else:
+            lost.append(name)
+            damage.append(f'{name} is a link to {links[name]}, which is not in it')
+    places = [*zip(*files.values(), strict=True)] if files else [(), ()]
+    return ShardIndex(list(files), list(places[0]), list(places[1]), damage, lost, unread)
 
 
-def _ends(shard: Path, offset: int) -> bool:
+def _add(
+    member: tarfile.TarInfo,
+    size: int,
+    files: dict[str, tuple[int, int]],
+    links: dict[str, str],
+    damage: list[str],
+    lost: list[str],
+) -> None:
+    """Take up a member; of those with the same name the last one counts, as when extracted."""
+    name = posixpath.normpath(member.name)
+    if member.issym():
+        links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+    elif member.islnk():
+        links[name] = posixpath.normpath(member.linkname)
+    elif member.issparse():
+        damage.append(f'{name} is stored with holes')
+        lost.append(name)
+    elif member.isfile() and member.offset_data + member.size > size:
+        damage.append(f'{name} is cut off')
+        lost.append(name)
+    elif member.isfile():
+        files.pop(name, None)
+        files[name] = member.offset_data, member.size
+
+
+def _ends(file: BinaryIO, offset: int) -> bool:
     """Whether a tar's mark of the end, zeros, stands at a place."""
-    mark = read_range(shard, offset, _BLOCK)
+    file.seek(offset)
+    mark = file.read(_BLOCK)
     return len(mark) == _BLOCK and not mark.strip(b'\0')
+
+
+def _next_archive(file: BinaryIO, end: int) -> int | None:
+    """Where something follows the zeros at the end of an archive; None if nothing does."""
+    file.seek(end)
+    while chunk := file.read(_CHUNK):
+        zeros = len(chunk) - len(chunk.lstrip(b'\0'))
+        if zeros < len(chunk):
+            return (end + zeros) // _BLOCK * _BLOCK
+        end += len(chunk)
+    return None
 
 
 def _index_places(shard: Path) -> list[Path]:
@@ -191,19 +256,3 @@ def _read_index(place: Path, stamp: dict[str, int]) -> ShardIndex | None:
     if not isinstance(content, dict) or any(content.get(k) != v for k, v in stamp.items()):
         return None
     return ShardIndex(**{column.name: content[column.name] for column in fields(ShardIndex)})
-
-
-def _write_whole(place: Path, text: str) -> None:
-    """Write a file so that others see all of it or nothing."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = ''
-    try:
-        with NamedTemporaryFile('w', dir=place.parent, suffix='.part', delete=False) as file:
-            part = file.name
-            file.write(text)
-        os.chmod(part, 0o644)
-        os.replace(part, place)
-    except OSError:
-        if part:
-            Path(part).unlink(missing_ok=True)  # of a full disk
-        raise

@@ -1,5 +1,6 @@
 """Lists of images in columns hold what lists of dicts would, in the order that their keys give."""
 
+import gzip
 import hashlib
 import os
 import random
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rs4d.datasets import image_listing
+from rs4d.datasets import DatasetNotFoundError, image_listing
 from rs4d.datasets.image_listing import list_images
 from rs4d.datasets.image_table import ImageGroup, ImageTable, joined_table, sorted_table
 
@@ -140,3 +141,56 @@ def test_long_indexing_is_reported(tars: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(image_listing, '_PROGRESS_SECONDS', 0)
     list_images(tars, ['.jpg'])
     assert [line.split(' tars')[0] for line in lines] == ['1 of 4', '2 of 4', '3 of 4']
+
+
+def test_files_of_systems_and_tools_are_no_images(tars: Path) -> None:
+    expected = list(list_images(tars, ['.jpg']))
+    names = [
+        '._a.jpg',
+        '.hidden/a.jpg',
+        '__MACOSX/a.jpg',
+        '.ipynb_checkpoints/a.jpg',
+        '@eaDir/a.jpg',
+    ]
+    for name in [*names, 'sub/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg', 'sub/._b.tar']:
+        (tars / name).parent.mkdir(parents=True, exist_ok=True)
+        (tars / name).write_bytes(b'no image')
+    with tarfile.open(tars / 'sa_000000.tar', 'a') as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(f'./{name}'))
+    losses = image_listing.Losses()
+    assert [x['img_key'] for x in list_images(tars, ['.jpg'], losses=losses)] == [
+        x['img_key'] for x in expected
+    ]
+    assert losses == image_listing.Losses()
+    # The root itself may be anywhere.
+    hidden = tars / '.hidden'
+    assert [x['img_key'] for x in list_images(hidden, ['.jpg'])] == ['a.jpg']
+
+
+def test_links_between_folders_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a/1.jpg').touch()
+    (tmp_path / 'a/back').symlink_to(tmp_path)
+    (tmp_path / 'b').symlink_to(tmp_path / 'a')
+    assert [x['img_key'] for x in list_images(tmp_path, ['.jpg'])] == ['a/1.jpg']
+
+
+def test_compressed_archives_are_named(tars: Path) -> None:
+    plain = (tars / 'sa_000003.tar').read_bytes()
+    (tars / 'sa_000003.tar').write_bytes(gzip.compress(plain))
+    (tars / 'sa_000004.tar.gz').write_bytes(gzip.compress(plain))
+    losses = image_listing.Losses()
+    assert len(list_images(tars, ['.jpg'], losses=losses)) == 6
+    assert [Path(x).name for x in losses.compressed] == ['sa_000003.tar', 'sa_000004.tar.gz']
+    (finding,) = losses.findings('train')
+    assert (finding.check, finding.count, finding.fatal) == ('compressed archives', 2, False)
+    with pytest.raises(DatasetNotFoundError, match='compressed'):
+        list_images(tars, ['.jpg'], ['sa_000003', 'sa_000004'])
+
+
+def test_tars_that_cannot_be_opened_are_named(tars: Path) -> None:
+    (tars / 'x.tar').symlink_to(tars / 'gone.tar')
+    losses = image_listing.Losses()
+    assert len(list_images(tars, ['.jpg'], losses=losses)) == 8
+    assert 'x.tar: it cannot be read' in losses.damaged[0]

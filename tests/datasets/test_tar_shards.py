@@ -61,14 +61,14 @@ def test_read_only_folder_keeps_its_index_elsewhere(
 ) -> None:
     from rs4d.datasets import tar_shards
 
-    write = tar_shards._write_whole
+    write = tar_shards.write_text
 
     def refuse(place: Path, text: str) -> None:
         if place.parent == shard.parent:
             raise PermissionError(place)
         write(place, text)
 
-    monkeypatch.setattr(tar_shards, '_write_whole', refuse)
+    monkeypatch.setattr(tar_shards, 'write_text', refuse)
     first = index_shard(shard)
     assert not shard.with_name('sa_000000.tar.index.json').exists()
     assert len(list((tmp_path / 'cache').rglob('*.json'))) == 1
@@ -107,7 +107,7 @@ def test_full_disk_leaves_nothing_behind(shard: Path, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(os, 'replace', full)
+    monkeypatch.setattr(Path, 'replace', full)
     assert list(read_all(shard)) == list(FILES)
     assert [path.name for path in shard.parents[1].rglob('*') if path.is_file()] == [shard.name]
 
@@ -126,3 +126,48 @@ def test_few_archives_stay_open_and_none_travels(shard: Path) -> None:
     assert copy.read(str(shard), *place) == FILES['sa_0.jpg']
     reader.close()
     assert len(reader._files) == 0
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes = b'', **fields: object) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    for key, value in fields.items():
+        setattr(member, key, value)
+    archive.addfile(member, io.BytesIO(data))
+
+
+def test_links_are_read_or_named(shard: Path) -> None:
+    with tarfile.open(shard, 'a') as archive:
+        add(archive, 'deep/hard.jpg', type=tarfile.LNKTYPE, linkname='./sa_1.jpg')
+        add(archive, 'deep/soft.jpg', type=tarfile.SYMTYPE, linkname='../sa_2.jpg')
+        add(archive, 'chain.jpg', type=tarfile.SYMTYPE, linkname='deep/soft.jpg')
+    links = {f'{n}.jpg': FILES[f'sa_{i}.jpg'] for n, i in (('deep/hard', 1), ('deep/soft', 2))}
+    assert read_all(shard) == FILES | links | {'chain.jpg': FILES['sa_2.jpg']}
+    with tarfile.open(shard, 'a') as archive:
+        add(archive, 'gone.jpg', type=tarfile.SYMTYPE, linkname='/elsewhere/sa_9.jpg')
+        add(archive, 'loop.jpg', type=tarfile.SYMTYPE, linkname='loop.jpg')
+    index = index_shard(shard)
+    assert sorted(index.lost) == ['gone.jpg', 'loop.jpg']
+    assert '/elsewhere/sa_9.jpg' in ' '.join(index.damage)
+    assert len(index) == len(FILES) + 3
+
+
+def test_archives_behind_the_end_are_read(shard: Path, tmp_path: Path) -> None:
+    other = tmp_path / 'other.tar'
+    with tarfile.open(other, 'w') as archive:
+        add(archive, 'more.jpg', b'more')
+        add(archive, 'sa_0.jpg', b'newer')
+    shard.write_bytes(shard.read_bytes() + other.read_bytes() + other.read_bytes())
+    assert read_all(shard) == FILES | {'more.jpg': b'more', 'sa_0.jpg': b'newer'}
+    assert index_shard(shard).damage == []
+    shard.write_bytes(shard.read_bytes() + b'no archive' * 100)
+    assert len(index_shard(shard)) == len(FILES) + 1
+    assert 'nothing can be read' in index_shard(shard).damage[0]
+
+
+def test_holes_are_named(shard: Path) -> None:
+    with tarfile.open(shard, 'a') as archive:
+        add(archive, 'holes.jpg', b'x' * 600, type=tarfile.GNUTYPE_SPARSE)
+    index = index_shard(shard)
+    assert index.lost == ['holes.jpg']
+    assert len(index) == len(FILES)

@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 
 from ..checks import require_folder
 from ..errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
+from ..image_listing import is_foreign
 from ..image_reading import image_size, read_file
 from .coco_json import encode_rle, refuse_existing, write_json
 
@@ -75,7 +76,11 @@ def _convert_split(
     for kind in ('image', 'label'):
         require_folder(folder / kind, f'{kind} folder', remedy)
     images = sorted(
-        (p for p in (folder / 'image').iterdir() if p.suffix.lower() in _SUFFIXES),
+        (
+            p
+            for p in (folder / 'image').iterdir()
+            if p.suffix.lower() in _SUFFIXES and not is_foreign(p.name)
+        ),
         key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r'(\d+)', p.name)],
     )
     if not images:
