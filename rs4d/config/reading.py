@@ -1,0 +1,71 @@
+"""Reading a config file, with plain words for what is wrong in it."""
+
+import contextlib
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from rs4d.errors import ConfigError
+
+from .references import expand, resolve
+
+
+def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
+    """Read a config, change some of its settings and resolve its references.
+
+    Args:
+        path: The file.
+        options: From dotted keys to values, as ``--cfg-options`` gives them.
+
+    Returns:
+        The config, without references: what it holds is what runs.
+
+    Raises:
+        ConfigError: It is missing, does not read, an option does not fit it, or a reference leads
+            nowhere.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"The config '{file}' does not exist.{_similar(file)}")
+    try:
+        cfg = Config.fromfile(file)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"The config '{file}' cannot be read because a file that it names in _base_ is "
+            f'missing: {error}. Paths in _base_ are relative to the file that has them.'
+        ) from error
+    except SyntaxError as error:
+        raise ConfigError(
+            f"The config '{file}', or one in its _base_, is not valid Python: {error}. Correct it "
+            'there.'
+        ) from error
+    for key, value in (options or {}).items():
+        with contextlib.suppress(KeyError, IndexError):  # MMEngine says whether a new setting fits
+            expand(cfg._cfg_dict, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"The option {key}={value} does not fit the config '{file}': {error}. Look up the "
+                'key there and in its _base_ files; items of lists are numbered from 0, as in '
+                'param_scheduler.1.end=12.'
+            ) from error
+    resolve(cfg)
+    return cfg
+
+
+def _similar(file: Path) -> str:
+    known = {
+        path.as_posix() for path in Path('configs').rglob('*.py') if '_base_' not in path.parts
+    }
+    if file.parent.is_dir():
+        known |= {path.as_posix() for path in file.parent.glob('*.py')}
+    by_name = {Path(path).name: path for path in sorted(known)}
+    close = difflib.get_close_matches(file.as_posix(), sorted(known), n=3, cutoff=0.7)
+    close += [by_name[name] for name in difflib.get_close_matches(file.name, sorted(by_name), n=3)]
+    if close:
+        return f' Did you mean {" or ".join(dict.fromkeys(close))}?'
+    return f" Give the path of a config, from the working directory '{Path.cwd()}'."

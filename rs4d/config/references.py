@@ -1,0 +1,208 @@
+"""References between a config's settings, followed when the config is complete.
+
+A value ``'${image_size}'`` stands for the config's ``image_size``, ``'${model.backbone.patch_size}'``
+for that of the backbone and ``'${param_scheduler.1.end}'`` for an item of a list. Within a longer
+text the value is put in: ``'${data_root}annotations/val.json'``. Since files and options have been
+merged before, a config that changes ``image_size`` changes everything that refers to it.
+
+Two settings have a meaning of their own. ``image_size`` is width and height, and one number means a
+square. ``num_classes = None`` means as many as the training's data set has classes.
+"""
+
+import copy
+import difflib
+import re
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.fileio import list_from_file
+from mmengine.registry import DATASETS
+
+from rs4d.errors import ConfigError
+
+_REFERENCE = re.compile(r'\$\{([^{}]*)\}')
+
+
+def resolve(cfg: Config | MutableMapping[str, Any]) -> None:
+    """Put values in the places of a config's references.
+
+    Args:
+        cfg: The config, with all options applied; changed in place. One without references stays as
+            it is.
+
+    Raises:
+        ConfigError: A reference names what the config does not have, or itself in the end;
+            ``image_size`` is no size, or ``num_classes`` is None and the data set names no classes.
+    """
+    root = cfg._cfg_dict if isinstance(cfg, Config) else cfg
+    if root.get('image_size') is not None:
+        root['image_size'] = _size(_fill(root['image_size'], root, 'image_size'))
+    if 'num_classes' in root and root['num_classes'] is None:
+        root['num_classes'] = _count_classes(root)
+    _fill(root, root, '')
+
+
+def follow(root: Any, path: str) -> Any:
+    """Find what stands at a path of a config, through references on the way.
+
+    Args:
+        root: The config's dict.
+        path: Keys and positions in lists, joined by dots.
+
+    Returns:
+        The value as it stands there, its own references not resolved.
+
+    Raises:
+        ConfigError: There is nothing.
+    """
+    return _find(root, path, f'the path {path}', ())
+
+
+def expand(root: Any, path: str) -> None:
+    """Make a path a place of its own, where it leads through references.
+
+    ``train_dataloader.dataset.pipeline.0.type`` may be set although the pipeline is
+    ``'${train_pipeline}'``: the loader gets a copy of it.
+
+    Args:
+        root: The config's dict, changed in place.
+        path: Keys and positions in lists, joined by dots.
+    """
+    node = root
+    for key in path.split('.')[:-1]:
+        child = _child(node, key)
+        if isinstance(child, str) and (match := _REFERENCE.fullmatch(child)):
+            child = copy.deepcopy(follow(root, match[1]))
+            node[int(key) if isinstance(node, list) else key] = child
+        node = child
+
+
+def _fill(node: Any, root: Any, where: str, active: tuple[str, ...] = ()) -> Any:
+    """Replace references in a value, dicts and lists in place, and return it.
+
+    ``dict``'s own methods leave alone what MMEngine would import on a look.
+    """
+    if isinstance(node, str):
+        return _replace(node, root, where, active)
+    if isinstance(node, dict):
+        for key in list(dict.keys(node)):
+            value = dict.__getitem__(node, key)
+            filled = _fill(value, root, f'{where}.{key}' if where else str(key), active)
+            if filled is not value:
+                dict.__setitem__(node, key, filled)
+    elif isinstance(node, list):
+        node[:] = [_fill(value, root, f'{where}.{i}', active) for i, value in enumerate(node)]
+    elif type(node) is tuple:
+        return tuple(_fill(value, root, f'{where}.{i}', active) for i, value in enumerate(node))
+    return node
+
+
+def _replace(text: str, root: Any, where: str, active: tuple[str, ...]) -> Any:
+    whole = _REFERENCE.fullmatch(text)
+    if whole:
+        return _value(whole[1], root, where, active)
+
+    def written(match: re.Match[str]) -> str:
+        value = _value(match[1], root, where, active)
+        if not isinstance(value, str | int | float):
+            raise ConfigError(
+                f"The config's {where} puts {match[0]} into a text, but that is {value!r}. Refer to "
+                'a text or a number, or let the reference be the whole value.'
+            )
+        return str(value)
+
+    return _REFERENCE.sub(written, text)
+
+
+def _value(path: str, root: Any, where: str, active: tuple[str, ...]) -> Any:
+    if path in active:
+        circle = ' -> '.join([*active[active.index(path) :], path])
+        raise ConfigError(
+            f"The config's {where} refers to itself: {circle}. Give one of them a value."
+        )
+    active = (*active, path)
+    return _fill(copy.deepcopy(_find(root, path, where, active)), root, path, active)
+
+
+def _find(root: Any, path: str, where: str, active: tuple[str, ...]) -> Any:
+    node, done = root, ''
+    for key in path.split('.'):
+        if isinstance(node, str):
+            node = _replace(node, root, done, active)
+        try:
+            node = _child(node, key)
+        except (KeyError, IndexError):
+            raise ConfigError(
+                f"The config's {where} refers to '{path}', but {done or 'the config'} has no "
+                f"'{key}'.{_nearest(key, node)}"
+            ) from None
+        done = f'{done}.{key}' if done else key
+    return node
+
+
+def _child(node: Any, key: str) -> Any:
+    if isinstance(node, dict):
+        return dict.__getitem__(node, key)
+    if isinstance(node, list | tuple) and key.isdigit():
+        return node[int(key)]
+    raise KeyError(key)
+
+
+def _nearest(key: str, node: Any) -> str:
+    if isinstance(node, list | tuple):
+        return f' It has {len(node)} items, counted from 0.'
+    names = [str(name) for name in dict.keys(node)] if isinstance(node, dict) else []
+    close = difflib.get_close_matches(key, names, n=1)
+    return f" Did you mean '{close[0]}'?" if close else ' Set it, or correct the reference.'
+
+
+def _size(value: Any) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else value
+    if (
+        not isinstance(pair, list | tuple)
+        or len(pair) != 2
+        or not all(isinstance(side, int) and side > 0 for side in pair)
+    ):
+        raise ConfigError(
+            f"The config's image_size is {value!r}; it has to be a number of pixels, or width and "
+            'height such as (384, 320).'
+        )
+    return pair[0], pair[1]
+
+
+def _count_classes(root: Any) -> int:
+    found = {
+        kind: _classes(settings, root)
+        for settings in _data_sets(follow(root, 'train_dataloader.dataset'), root)
+        if isinstance(kind := settings.get('type'), str | type)
+    }
+    known = [count for count in found.values() if count]
+    if not known:
+        raise ConfigError(
+            'num_classes is None, which stands for as many as the data set has classes, and '
+            f'{" and ".join(map(str, found)) or "train_dataloader.dataset"} names none. Set '
+            "num_classes, or metainfo=dict(classes=('ship', 'plane')) of the data sets."
+        )
+    return known[0]
+
+
+def _data_sets(settings: Any, root: Any) -> Iterator[Mapping[str, Any]]:
+    """Find the data sets inside of those that wrap or join others."""
+    settings = _fill(copy.deepcopy(settings), root, 'train_dataloader.dataset')
+    inner = settings.get('datasets') or ([settings['dataset']] if 'dataset' in settings else [])
+    for part in inner:
+        yield from _data_sets(part, root)
+    if not inner:
+        yield settings
+
+
+def _classes(settings: Mapping[str, Any], root: Any) -> int:
+    classes = (settings.get('metainfo') or {}).get('classes')
+    if classes is None:
+        kind = settings['type']
+        if isinstance(kind, str):
+            with DATASETS.switch_scope_and_registry(root.get('default_scope', 'mmdet')) as registry:
+                kind = registry.get(kind)
+        classes = getattr(kind, 'METAINFO', {}).get('classes', ())
+    return len(list_from_file(classes) if isinstance(classes, str) else classes)
