@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from rs4d.datasets.wrappers import inner_datasets
+from rs4d.config import inner_datasets
 from rs4d.errors import SetupError
 
 from .complexity import build_for_counting, count_complexity, forget_checkpoints

@@ -1,7 +1,6 @@
 """What the command-line tools share: their options, reading the config, and how they end."""
 
 import argparse
-import difflib
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 
+from rs4d.config import load_config
 from rs4d.engine.distributed import missing_variables
 from rs4d.errors import SetupError
 
@@ -84,8 +84,9 @@ def read_config(args: argparse.Namespace) -> Config:
         The config, with ``work_dir`` and ``launcher`` set.
 
     Raises:
-        SetupError: The config, or one that it is based on, is missing or does not read, an option
-            does not fit it, or the launcher that is named did not start this process.
+        SetupError: The launcher that is named did not start this process.
+        ConfigError: The config, or one that it is based on, is missing or does not read, or an option
+            does not fit it.
     """
     _check_launcher(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -113,60 +114,6 @@ def _check_launcher(launcher: str) -> None:
             f'--launcher {launcher} gives each process a GPU, and process {local_rank} of this '
             f'machine finds only {torch.cuda.device_count()}. Start fewer processes.'
         )
-
-
-def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
-    """Read a config and change some of its settings.
-
-    Args:
-        path: The file.
-        options: From dotted keys to values, as ``--cfg-options`` gives them.
-
-    Returns:
-        The config.
-
-    Raises:
-        SetupError: It is missing, does not read, or an option does not fit it.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise SetupError(f"The config '{file}' does not exist.{_similar(file)}")
-    try:
-        cfg = Config.fromfile(file)
-    except FileNotFoundError as error:
-        raise SetupError(
-            f"The config '{file}' cannot be read because a file that it names in _base_ is "
-            f'missing: {error}. Paths in _base_ are relative to the file that has them.'
-        ) from error
-    except SyntaxError as error:
-        raise SetupError(
-            f"The config '{file}', or one in its _base_, is not valid Python: {error}. Correct it "
-            'there.'
-        ) from error
-    for key, value in (options or {}).items():
-        try:
-            cfg.merge_from_dict({key: value})
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise SetupError(
-                f"The option {key}={value} does not fit the config '{file}': {error}. Look up the "
-                'key there and in its _base_ files; items of lists are numbered from 0, as in '
-                'param_scheduler.1.end=12.'
-            ) from error
-    return cfg
-
-
-def _similar(file: Path) -> str:
-    known = {
-        path.as_posix() for path in Path('configs').rglob('*.py') if '_base_' not in path.parts
-    }
-    if file.parent.is_dir():
-        known |= {path.as_posix() for path in file.parent.glob('*.py')}
-    by_name = {Path(path).name: path for path in sorted(known)}
-    close = difflib.get_close_matches(file.as_posix(), sorted(known), n=3, cutoff=0.7)
-    close += [by_name[name] for name in difflib.get_close_matches(file.name, sorted(by_name), n=3)]
-    if close:
-        return f' Did you mean {" or ".join(dict.fromkeys(close))}?'
-    return f" Give the path of a config, from the working directory '{Path.cwd()}'."
 
 
 def use_mixed_precision(cfg: Config, precision: str = 'auto') -> None:

@@ -12,7 +12,7 @@ square. ``num_classes = None`` means as many as the training's data set has clas
 import copy
 import difflib
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from mmengine.config import Config
@@ -20,6 +20,8 @@ from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 
 from rs4d.errors import ConfigError
+
+from .data_sets import inner_datasets
 
 _REFERENCE = re.compile(r'\$\{([^{}]*)\}')
 
@@ -172,29 +174,17 @@ def _size(value: Any) -> tuple[int, int]:
 
 
 def _count_classes(root: Any) -> int:
-    found = {
-        kind: _classes(settings, root)
-        for settings in _data_sets(follow(root, 'train_dataloader.dataset'), root)
-        if isinstance(kind := settings.get('type'), str | type)
-    }
+    where = 'train_dataloader.dataset'
+    settings = _fill(copy.deepcopy(follow(root, where)), root, where)
+    found = {str(inner['type']): _classes(inner, root) for inner in inner_datasets(settings)}
     known = [count for count in found.values() if count]
     if not known:
         raise ConfigError(
             'num_classes is None, which stands for as many as the data set has classes, and '
-            f'{" and ".join(map(str, found)) or "train_dataloader.dataset"} names none. Set '
-            "num_classes, or metainfo=dict(classes=('ship', 'plane')) of the data sets."
+            f'{" and ".join(found)} names none. Set num_classes, or '
+            "metainfo=dict(classes=('ship', 'plane')) of the data sets."
         )
     return known[0]
-
-
-def _data_sets(settings: Any, root: Any) -> Iterator[Mapping[str, Any]]:
-    """Find the data sets inside of those that wrap or join others."""
-    settings = _fill(copy.deepcopy(settings), root, 'train_dataloader.dataset')
-    inner = settings.get('datasets') or ([settings['dataset']] if 'dataset' in settings else [])
-    for part in inner:
-        yield from _data_sets(part, root)
-    if not inner:
-        yield settings
 
 
 def _classes(settings: Mapping[str, Any], root: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
+from rs4d.config import inner_datasets
 from rs4d.errors import UserError
 
 from .annotation_checks import instance_findings, structure_findings, without_broken_entries
@@ -15,7 +16,6 @@ from .checks import check_categories, read_coco
 from .errors import AnnotationError, ImageDecodeError
 from .image_checks import ImageFile, duplicate_findings, file_findings
 from .report import ERROR, WARNING, DatasetReport, Finding, Subset
-from .wrappers import inner_datasets
 
 SPLITS = ('train', 'val', 'test')
 _REMEDY = (

@@ -1,10 +1,12 @@
 """MMEngine's runner, as it has to be for long runs: resumable, on CPUs and GPUs, sure of its files."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -12,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from rs4d.checkpoints import logged_load
+from rs4d.config import resolve
 from rs4d.engine.distributed import init_on_cpu
 from rs4d.engine.loops import ResumableTrainLoop
 from rs4d.files import FileWriteError, remove_parts, written_whole
@@ -27,6 +30,23 @@ class AtomicRunner(Runner):
     where there is no GPU. ``compile`` compiles the model's encoders rather than the training step,
     which PyTorch would cut into pieces. Takes what :class:`mmengine.runner.Runner` takes.
     """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | dict[str, Any]) -> 'Runner':
+        """Build a runner from a config, whichever tool has read it.
+
+        Args:
+            cfg: The config; its references are resolved in a copy.
+
+        Returns:
+            The runner.
+
+        Raises:
+            ConfigError: A reference leads nowhere.
+        """
+        cfg = copy.deepcopy(cfg)
+        resolve(cfg)
+        return super().from_cfg(cfg)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Set up processes, on CPUs as well.

@@ -9,12 +9,12 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from rs4d.analysis.complexity import forget_checkpoints
+from rs4d.config import load_config
 from rs4d.models.heads import PromptMaskHead
 
 from .memory import status_mib
@@ -109,7 +109,7 @@ def make_batch(side: int, instances: int, batch_size: int) -> dict[str, list]:
 def _measure(config: str, *numbers: str) -> TrainingMemory:
     side, instances, batch_size, steps, threads = map(int, numbers)
     torch.set_num_threads(threads)
-    cfg = Config.fromfile(config)
+    cfg = load_config(config)
     libraries = status_mib('VmRSS')
     decoded = [0]
     with DefaultScope.overwrite_default_scope('mmdet'):

@@ -14,8 +14,8 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from rs4d.config import inner_datasets
 from rs4d.datasets import ImageDecodeError
-from rs4d.datasets.wrappers import inner_datasets
 from rs4d.distillation.feature_distiller import FeatureDistiller
 from rs4d.distillation.frozen_teacher import FrozenTeacher
 from rs4d.distillation.teacher_cache import (
