@@ -1,6 +1,7 @@
 """What all errors share that are the user's to mend."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 
@@ -35,3 +36,28 @@ def some(names: Collection[object], count: int = 3) -> str:
         The names with commas, and dots where there are more.
     """
     return ', '.join(map(str, islice(names, count))) + (', ...' if len(names) > count else '')
+
+
+class Problems:
+    """Collects the errors of several checks, so that all that is wrong can be mended in one go."""
+
+    def __init__(self) -> None:
+        self._noted: list[UserError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note a user's error instead of raising it."""
+        try:
+            yield
+        except UserError as error:
+            self._noted.append(error)
+
+    def raise_all(self) -> None:
+        """Raise one error that says all.
+
+        Raises:
+            UserError: Something was noted; it has the class of the first error.
+        """
+        if self._noted:
+            messages = dict.fromkeys(str(error) for error in self._noted)
+            raise type(self._noted[0])(' '.join(messages)) from self._noted[0]

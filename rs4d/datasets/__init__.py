@@ -5,7 +5,6 @@ from .errors import (
     AnnotationError,
     DatasetNotFoundError,
     ImageDecodeError,
-    OutputExistsError,
 )
 from .generated_scenes import ScenesInsSegDataset
 from .nwpu import NWPUInsSegDataset
@@ -24,7 +23,6 @@ __all__ = [
     'ImageDecodeError',
     'LoadImage',
     'NWPUInsSegDataset',
-    'OutputExistsError',
     'PackDistillInputs',
     'PadKeepingShape',
     'RemoteSensingCocoDataset',

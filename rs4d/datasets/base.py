@@ -5,13 +5,11 @@ from typing import Any
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 
-from .checks import (
-    check_categories,
-    check_image_files,
-    check_instances,
-    load_coco,
-    require_folder,
-)
+from rs4d.errors import Problems
+
+from .annotation_checks import check_annotations
+from .checks import check_image_files, require_folder
+from .coco_file import CocoIndex, read_coco
 from .image_reading import read_image
 
 _SET_ROOT = 'Set the environment variable RS4D_DATA_ROOT to the folder that holds it.'
@@ -73,7 +71,7 @@ class RemoteSensingCocoDataset(ExplainBrokenImages, CocoDataset):
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Check the files, then load them as MMDetection does.
+        """Read and check the files.
 
         Returns:
             One dict per image, with its ``instances``.
@@ -83,18 +81,36 @@ class RemoteSensingCocoDataset(ExplainBrokenImages, CocoDataset):
             AnnotationError: The annotation file does not fit the config or the images.
             ImageDecodeError: One of the images opened is broken.
         """
-        # Files behind a remote storage backend are left to that backend.
-        if self.backend_args is None:
-            self._check_files()
-        return super().load_data_list()
-
-    def _check_files(self) -> None:
         remedy = f'{self.HOW_TO_GET} {_SET_ROOT}'
-        if self.data_root:
+        # Image files behind a remote storage backend are left to that backend.
+        local = self.backend_args is None
+        if local and self.data_root:
             require_folder(self.data_root, 'data root', remedy)
         classes = self.metainfo['classes']
-        coco = load_coco(self.ann_file, remedy)
-        chosen = tuple(classes) != tuple(self.METAINFO['classes'])
-        check_categories(coco, self.ann_file, classes, allow_more=chosen)
-        check_instances(coco, self.ann_file, classes)
-        check_image_files(coco, self.data_prefix['img'], self.num_size_checks, remedy)
+        coco = read_coco(self.ann_file, remedy, self.backend_args)
+        checked = check_annotations(coco, classes, self.allows_more_categories())
+        problems = Problems()
+        with problems.noted():
+            checked.refuse(self.ann_file)
+        with problems.noted():
+            if local:
+                folder = self.data_prefix['img']
+                check_image_files(checked.images, folder, self.num_size_checks, remedy)
+        problems.raise_all()
+        index = CocoIndex(coco)
+        self.cat_ids = [c['id'] for c in coco['categories'] if c['name'] in classes]
+        self.cat2label = {key: label for label, key in enumerate(self.cat_ids)}
+        # filter_empty_gt leaves out the images where this names no class.
+        self.cat_img_map: dict[Any, list[Any]] = {key: [] for key in self.cat_ids}
+        for annotation in checked.used:
+            self.cat_img_map[annotation['category_id']].append(annotation['image_id'])
+        return [
+            self.parse_data_info(
+                dict(raw_img_info=dict(image, img_id=key), raw_ann_info=index.imgToAnns[key])
+            )
+            for key, image in index.imgs.items()
+        ]
+
+    def allows_more_categories(self) -> bool:
+        """Whether the file may have categories beyond the classes: those were chosen by a config."""
+        return tuple(self.metainfo['classes']) != tuple(self.METAINFO['classes'])

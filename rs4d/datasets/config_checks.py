@@ -11,11 +11,12 @@ from mmengine.config import Config
 from rs4d.config import inner_datasets
 from rs4d.errors import UserError
 
-from .annotation_checks import instance_findings, structure_findings, without_broken_entries
-from .checks import check_categories, read_coco
-from .errors import AnnotationError, ImageDecodeError
+from .annotation_checks import check_annotations
+from .base import RemoteSensingCocoDataset
+from .coco_file import read_coco
+from .errors import ImageDecodeError
 from .image_checks import ImageFile, duplicate_findings, file_findings
-from .report import ERROR, WARNING, DatasetReport, Finding, Subset
+from .report import ERROR, DatasetReport, Finding, Subset
 
 SPLITS = ('train', 'val', 'test')
 _REMEDY = (
@@ -92,21 +93,13 @@ def _check_one(
 
 def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], list[ImageFile]]:
     coco = read_coco(dataset.ann_file, getattr(dataset, 'HOW_TO_GET', '') or _REMEDY)
-    findings = structure_findings(coco, subset.name)
-    coco = without_broken_entries(coco)
-    chosen = tuple(subset.classes) != tuple(type(dataset).METAINFO.get('classes', ()))
-    try:
-        check_categories(coco, dataset.ann_file, subset.classes, allow_more=chosen)
-    except AnnotationError as error:
-        findings.append(Finding(ERROR, 'categories', subset.name, 1, str(error)))
-    findings += instance_findings(coco, subset.classes, subset.name)
-    names = {c['id'] for c in coco['categories'] if c['name'] in subset.classes}
-    used = [a for a in coco['annotations'] if a['category_id'] in names]
-    subset.images, subset.instances = len(coco['images']), len(used)
+    more = not isinstance(dataset, RemoteSensingCocoDataset) or dataset.allows_more_categories()
+    checked = check_annotations(coco, subset.classes, more, subset.name)
+    subset.images, subset.instances = len(checked.images), len(checked.used)
     subset.without_instances = len(
-        {image['id'] for image in coco['images']} - {a['image_id'] for a in used}
+        {image['id'] for image in checked.images} - {a['image_id'] for a in checked.used}
     )
-    findings += _unused_classes(subset, coco, used)
+    findings = checked.findings
     folder = dataset.data_prefix.get('img', '')
     if folder and not Path(folder).is_dir():
         message = f"The image folder '{folder}' does not exist. {_REMEDY}"
@@ -114,26 +107,9 @@ def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], li
         return subset, findings, []
     images = [
         ImageFile(os.path.join(folder, image['file_name']), noted=(image['width'], image['height']))
-        for image in coco['images']
+        for image in checked.images
     ]
     return subset, findings, images
-
-
-def _unused_classes(
-    subset: Subset, coco: Mapping[str, Any], used: list[dict[str, Any]]
-) -> list[Finding]:
-    """A class without an instance has an AP of -1, which COCO's mean leaves out."""
-    with_instances = {a['category_id'] for a in used}
-    empty = [
-        c['name']
-        for c in coco['categories']
-        if c['name'] in subset.classes and c['id'] not in with_instances
-    ]
-    if not empty or not used:
-        return []
-    meaning = 'Its AP is -1 and the mean leaves it out. Check the split, or leave the class out.'
-    name = 'classes without instances'
-    return [Finding(WARNING, name, subset.name, len(empty), meaning, empty)]
 
 
 def _check_unlabelled(

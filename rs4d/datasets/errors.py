@@ -13,7 +13,3 @@ class AnnotationError(UserError, ValueError):
 
 class ImageDecodeError(UserError, ValueError):
     """A file that should be an image cannot be decoded."""
-
-
-class OutputExistsError(UserError, FileExistsError):
-    """A tool was asked to write where something has been written before."""

@@ -1,7 +1,7 @@
 """What the checks of data sets find: all of it, counted, with examples, as text or JSON."""
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -69,6 +69,17 @@ class Findings:
         finding.count += 1
         if example and len(finding.examples) < _MAX_EXAMPLES:
             finding.examples.append(example)
+
+    def add_all(self, check: str, cases: Iterable[Any], describe: Callable[[Any], str]) -> None:
+        """Count many cases.
+
+        Args:
+            check: One of the kinds.
+            cases: The cases.
+            describe: Says of a case where it is.
+        """
+        for number, case in enumerate(cases):
+            self.add(check, describe(case) if number < _MAX_EXAMPLES else '')
 
     def count(self, check: str) -> int:
         """How many cases of a kind there were."""

@@ -1,5 +1,6 @@
-"""Metrics beyond COCO's."""
+"""Metrics: COCO's on files as they are, and agreement with a teacher."""
 
 from .feature_agreement import FeatureAgreement
+from .instance_metric import InstanceMetric
 
-__all__ = ['FeatureAgreement']
+__all__ = ['FeatureAgreement', 'InstanceMetric']

@@ -10,8 +10,9 @@ import cv2
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from rs4d.datasets.converters.coco_json import encode_rle, write_json
+from rs4d.datasets.masks import encode_rle
 from rs4d.datasets.scenes import generate_scene
+from rs4d.files import write_json
 
 
 def leaf_datasets(cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:

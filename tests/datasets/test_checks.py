@@ -6,15 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
 from rs4d.datasets import AnnotationError, SSDDInsSegDataset
-from rs4d.datasets.annotation_checks import instance_findings, structure_findings
-from rs4d.datasets.checks import read_coco
+from rs4d.datasets.annotation_checks import check_annotations
+from rs4d.datasets.coco_file import read_coco
+from rs4d.datasets.masks import encode_rle, run_lengths
 from rs4d.datasets.report import DatasetReport, Finding
 
 SQUARE = [30, 20, 50, 20, 50, 30, 30, 30]
+TURNED = [20, 30, 20, 50, 30, 50, 30, 30]
 
 
 def annotation(number: int = 1, **changes: Any) -> dict[str, Any]:
@@ -31,9 +34,13 @@ def coco(*annotations: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return content | changes
 
 
+def rle(counts: Any) -> dict[str, Any]:
+    return dict(size=[40, 60], counts=counts)
+
+
 def found(content: dict[str, Any]) -> dict[str, tuple[str, int]]:
     """Names of all findings, with severity and count."""
-    findings = structure_findings(content, 'x') + instance_findings(content, ['ship'], 'x')
+    findings = check_annotations(content, ['ship'], subset='x').findings
     return {f.check: (f.severity, f.count) for f in findings}
 
 
@@ -48,7 +55,7 @@ def test_nothing_is_found_in_a_whole_file() -> None:
         (dict(area=0), 'empty boxes', 'warning'),
         (dict(bbox=[60, 20, 20, 10]), 'boxes outside', 'warning'),
         (dict(bbox=[-30, 20, 20, 10]), 'boxes outside', 'warning'),
-        (dict(bbox=[50, 20, 20, 10]), 'boxes beyond the edge', 'warning'),
+        (dict(bbox=[40, 20, 25, 10]), 'boxes beyond the edge', 'warning'),
         (dict(bbox=[30, 20]), 'malformed boxes', 'error'),
         (dict(bbox=[30, 20, float('nan'), 5]), 'malformed boxes', 'error'),
         (dict(image_id=7), 'unknown image_id', 'error'),
@@ -57,8 +64,44 @@ def test_nothing_is_found_in_a_whole_file() -> None:
         (dict(segmentation=[SQUARE[:7]]), 'polygons under three points', 'error'),
         (dict(segmentation=[SQUARE, [1, 1, 2, 2]]), 'small second polygons', 'warning'),
         (dict(segmentation=[]), 'no segmentation', 'error'),
-        (dict(segmentation=[[v + 70 for v in SQUARE]]), 'polygons outside', 'warning'),
+        (dict(segmentation=[[v + 70 for v in SQUARE]]), 'masks off their boxes', 'error'),
+        (dict(segmentation=[[v / 60 for v in SQUARE]]), 'masks off their boxes', 'error'),
+        (dict(segmentation=[TURNED]), 'masks off their boxes', 'error'),
+        (dict(bbox=[40, 25, 20, 10]), 'masks off their boxes', 'error'),
+        (dict(segmentation=[[30, 20, 40, 25, 50, 30]]), 'empty masks', 'error'),
+        (dict(segmentation=[[30, 20] * 4, [31, 21] * 3]), 'empty masks', 'error'),
+        (dict(segmentation=rle([2400])), 'empty masks', 'error'),
         (dict(segmentation=dict(size=[60, 40], counts='')), 'masks of another size', 'error'),
+        (dict(segmentation=dict(size=[40.0, 60], counts=[2400])), 'masks of another size', 'error'),
+        (dict(segmentation=dict(size=[40, 60])), 'malformed masks', 'error'),
+        (dict(segmentation=rle(None)), 'malformed masks', 'error'),
+        (dict(segmentation=rle([5, 10])), 'malformed masks', 'error'),
+        (dict(segmentation=rle([2410, -10])), 'malformed masks', 'error'),
+        (dict(segmentation=rle([2300.5, 99.5])), 'malformed masks', 'error'),
+        (dict(segmentation=rle('not run lengths')), 'malformed masks', 'error'),
+        (dict(segmentation=rle('PP')), 'malformed masks', 'error'),
+        (dict(segmentation=rle('')), 'malformed masks', 'error'),
+        (dict(segmentation=rle('\u4e2d')), 'malformed masks', 'error'),
+        (dict(segmentation=rle('o' * 9 + '1')), 'malformed masks', 'error'),
+        (dict(segmentation=[[*SQUARE[:7], float('nan')]]), 'malformed polygons', 'error'),
+        (dict(segmentation=[[*SQUARE[:7], 1e12]]), 'malformed polygons', 'error'),
+        (dict(segmentation=[[*SQUARE[:7], 10**400]]), 'malformed polygons', 'error'),
+        (dict(segmentation=[[*SQUARE[:7], '30']]), 'malformed polygons', 'error'),
+        (dict(segmentation=[[*SQUARE[:7], None]]), 'malformed polygons', 'error'),
+        (dict(segmentation=[SQUARE, None]), 'malformed polygons', 'error'),
+        (dict(segmentation=SQUARE), 'malformed polygons', 'error'),
+        (dict(segmentation='30 20'), 'no segmentation', 'error'),
+        (dict(bbox=[30, 20, '5', 5]), 'malformed boxes', 'error'),
+        (dict(bbox=[30, 20, 5, 1e9]), 'malformed boxes', 'error'),
+        (dict(bbox=None), 'malformed boxes', 'error'),
+        (dict(area='200'), 'malformed areas', 'error'),
+        (dict(area=float('nan')), 'malformed areas', 'error'),
+        (dict(area=None), 'malformed areas', 'error'),
+        (dict(iscrowd='0'), 'malformed flags', 'error'),
+        (dict(iscrowd=None), 'malformed flags', 'error'),
+        (dict(ignore=[]), 'malformed flags', 'error'),
+        (dict(image_id=[0]), 'malformed ids', 'error'),
+        (dict(category_id=None), 'malformed ids', 'error'),
     ],
 )
 def test_each_fault_is_found_among_whole_instances(
@@ -86,17 +129,59 @@ def test_coco_itself_stops_at_small_polygons(numbers: int) -> None:
         (dict(annotations=[annotation(), annotation()]), 'duplicate ids'),
         (dict(categories=[dict(id=1, name='ship'), dict(id=1, name='x')]), 'duplicate ids'),
         (dict(categories=[dict(id=i, name='ship') for i in (1, 2)]), 'named twice'),
+        (dict(images=[dict(id='0', file_name='0.png', width=60, height=40)]), 'unknown image_id'),
+        (dict(images=[dict(id=0, file_name=0, width=60, height=40)]), 'malformed ids'),
+        (dict(images=[dict(id={}, file_name='0.png', width=60, height=40)]), 'malformed ids'),
+        (dict(categories=[dict(id=1, name=None)]), 'malformed ids'),
+        (dict(categories=[dict(id=1, name='boat')]), 'categories'),
         (dict(annotations=[]), 'no usable instance'),
+        (dict(annotations=[annotation(iscrowd=1)]), 'no usable instance'),
+        (dict(annotations=[annotation(ignore=1)]), 'no usable instance'),
     ],
 )
 def test_faults_of_the_whole_file(changes: dict, check: str) -> None:
-    content = coco(annotation(), **changes)
-    findings = structure_findings(content, 'x')
-    if not any(finding.check == 'missing keys' for finding in findings):
-        findings += instance_findings(content, ['ship'], 'x')
+    findings = check_annotations(coco(annotation(), **changes), ['ship']).findings
     named = {finding.check: finding for finding in findings}
     match = next(finding for name, finding in named.items() if check in name)
     assert match.fatal
+
+
+def test_masks_that_are_whole_are_not_called_wrong() -> None:
+    eight = [30, 20, 50, 30, 50, 20, 30, 30]  # its signed area is 0
+    mask = np.zeros((40, 60), bool)
+    mask[20:30, 30:50] = True
+    counts = run_lengths(encode_rle(mask)['counts'])
+    assert counts is not None
+    several = [[eight], [SQUARE, [30, 20, 31, 21, 32, 22]], encode_rle(mask), rle(counts.tolist())]
+    content = coco(*(annotation(i, segmentation=one) for i, one in enumerate(several)))
+    del content['annotations'][0]['iscrowd']
+    assert found(content) == {}
+
+
+@pytest.mark.parametrize('density', [0.001, 0.02, 0.5, 0.999])
+def test_run_lengths_are_those_of_pycocotools(density: float) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mask = rng.random((83, 211)) < density
+        counts = run_lengths(encode_rle(mask)['counts'])
+        assert counts is not None
+        assert counts.sum() == mask.size
+        values = np.arange(len(counts)) % 2 == 1
+        assert np.array_equal(np.repeat(values, counts).reshape(211, 83).T, mask)
+
+
+def test_crowds_are_no_usable_instances() -> None:
+    content = coco(annotation(1), annotation(2, iscrowd=1), annotation(3, ignore=1))
+    checked = check_annotations(content, ['ship'])
+    assert [entry['id'] for entry in checked.used] == [1]
+    assert checked.findings == []
+
+
+def test_file_of_many_instances_is_checked_in_seconds() -> None:
+    content = coco(*(annotation(i) for i in range(50_000)))
+    start = time.perf_counter()
+    assert found(content) == {}
+    assert time.perf_counter() - start < 3
 
 
 def test_file_listed_twice() -> None:
@@ -147,6 +232,6 @@ def test_annotations_of_real_sets_are_checked_in_under_a_second(
         file = data_root(name) / 'annotations' / f'{name}_instances_train.json'
         start = time.perf_counter()
         content = read_coco(file, '')
-        findings = structure_findings(content, 'x') + instance_findings(content, [], 'x')
+        findings = check_annotations(content, ()).findings
         assert time.perf_counter() - start < 1
         assert findings == []

@@ -110,6 +110,41 @@ def test_annotation_file_that_is_not_json(tiny_coco):
         build(root)
 
 
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-le', 'utf-32'])
+def test_annotation_file_in_any_unicode(tiny_coco, encoding):
+    root = tiny_coco(info=dict(description='港口'))
+    file = root / 'annotations/train.json'
+    file.write_text(json.dumps(json.loads(file.read_text()), ensure_ascii=False), encoding)
+    assert len(build(root)) == 3
+
+
+def test_annotation_file_in_another_encoding(tiny_coco):
+    root = tiny_coco()
+    (root / 'annotations/train.json').write_text('{"info": "港口"}', 'gbk')
+    with pytest.raises(AnnotationError, match=r'train\.json.*another encoding.*UTF-8') as info:
+        build(root)
+    assert 'cut off' not in str(info.value)
+
+
+def test_what_is_wrong_with_annotations_and_images_is_said_at_once(tiny_coco):
+    root = tiny_coco(annotations=one(iscrowd='0'), categories=[dict(id=1, name='boat')])
+    (root / 'imgs/2.png').unlink()
+    with pytest.raises(AnnotationError) as info:
+        build(root)
+    for part in ('malformed flags: 1', "the file has ['boat']", '1 of 3 images are missing'):
+        assert part in str(info.value)
+
+
+def test_flags_that_are_missing_or_say_ignore(tiny_coco):
+    first, second = (one(id=i, image_id=i)[0] for i in (0, 1))
+    del first['iscrowd']
+    dataset = build(tiny_coco(annotations=[first, second | dict(ignore=1)]))
+    flags = [[i['ignore_flag'] for i in dataset.get_data_info(n)['instances']] for n in range(3)]
+    assert flags == [[0], [1], []]
+    # An image without an instance to learn from is empty.
+    assert len(build(dataset.data_root, filter_cfg=dict(filter_empty_gt=True))) == 1
+
+
 def test_annotation_file_that_is_a_list(tiny_coco):
     root = tiny_coco()
     (root / 'annotations/train.json').write_text('[1, 2]')

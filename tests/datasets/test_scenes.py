@@ -7,8 +7,9 @@ import pytest
 from pycocotools.coco import COCO
 from skimage.measure import label as label_components
 
-from rs4d.datasets import DatasetNotFoundError, OutputExistsError, ScenesInsSegDataset
+from rs4d.datasets import DatasetNotFoundError, ScenesInsSegDataset
 from rs4d.datasets.scenes import CLASSES, ensure_scenes, generate_scene, write_scenes
+from rs4d.files import ExistingFileError
 
 
 def digest(scene):
@@ -143,9 +144,9 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     stamp = train.stat().st_mtime_ns
     ensure_scenes(tmp_path, **settings)
     assert train.stat().st_mtime_ns == stamp
-    with pytest.raises(OutputExistsError, match='--overwrite'):
+    with pytest.raises(ExistingFileError, match='--overwrite'):
         ensure_scenes(tmp_path, **settings, seed=1)
-    with pytest.raises(OutputExistsError, match='--overwrite'):
+    with pytest.raises(ExistingFileError, match='--overwrite'):
         write_scenes(tmp_path, **settings)
     assert train.stat().st_mtime_ns == stamp
     ensure_scenes(tmp_path, **settings, seed=1, overwrite=True)
@@ -157,6 +158,6 @@ def test_foreign_annotations_are_left_alone(tmp_path):
         path = tmp_path / f'annotations/scenes_{split}.json'
         path.parent.mkdir(exist_ok=True)
         path.write_text('{"info": "mine"')
-    with pytest.raises(OutputExistsError):
+    with pytest.raises(ExistingFileError):
         ensure_scenes(tmp_path, num_train=1, num_val=1, size=64)
     assert path.read_text() == '{"info": "mine"'

@@ -76,7 +76,7 @@ def test_everything_is_found_at_once(call: Call, config: str, root: Path, tmp_pa
         assert by_check[check, subset]['count'] == 1, check
         assert by_check[check, subset]['severity'] == severity
         assert check in output
-    assert 'submarine' in by_check['categories', 'train']['meaning']
+    assert 'submarine' in by_check['categories', 'train']['examples'][0]
     assert last.name in by_check['missing files', 'train']['examples'][0]
     assert found['errors'] >= 5
 

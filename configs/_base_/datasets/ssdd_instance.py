@@ -72,7 +72,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(
-    type='CocoMetric',
+    type='InstanceMetric',
     ann_file=data_root + 'annotations/SSDD_instances_val.json',
     metric=['bbox', 'segm'],
     format_only=False,

@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 from mmengine.logging import MMLogger
 
+from rs4d.files import refuse_existing, write_json
+
 from ..checks import require_folder
 from ..errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
 from ..image_listing import is_foreign
 from ..image_reading import image_size, read_file
-from .coco_json import encode_rle, refuse_existing, write_json
+from ..masks import encode_rle
 
 SPLITS = ('train', 'val', 'test')
 _SUFFIXES = {'.tif', '.tiff', '.png'}
@@ -46,7 +48,8 @@ def convert_whu(
         DatasetNotFoundError: A folder or a label is missing.
         AnnotationError: A label is not a mask of its image.
         ImageDecodeError: A file does not decode.
-        OutputExistsError: An annotation file exists and ``overwrite`` is off.
+        ExistingFileError: An annotation file exists and ``overwrite`` is off.
+        FileWriteError: The disk is full, or may not be written to.
         ValueError: ``connectivity`` is neither 4 nor 8.
     """
     if connectivity not in (4, 8):
@@ -59,10 +62,11 @@ def convert_whu(
     if not splits:
         raise DatasetNotFoundError(f"'{root}' has none of the folders {SPLITS}. {remedy}")
     targets = {s: root / 'annotations' / f'WHU_building_{s}.json' for s in splits}
-    refuse_existing(list(targets.values()), overwrite)
+    if not overwrite:
+        refuse_existing(*targets.values())
     contents = {s: _convert_split(root / s, s, connectivity, min_area, remedy) for s in splits}
     for split, content in contents.items():
-        write_json(targets[split], content, overwrite)
+        write_json(targets[split], content)
         MMLogger.get_current_instance().info(
             f"'{targets[split]}': {len(content['images'])} images, "
             f'{len(content["annotations"])} instances'

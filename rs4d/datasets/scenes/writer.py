@@ -8,7 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..converters.coco_json import encode_rle, refuse_existing, write_json
+from rs4d.files import refuse_existing, write_bytes, write_json
+
+from ..masks import encode_rle
 from .generator import CLASSES, SPLITS, VERSION, Scene, generate_scene
 
 
@@ -37,9 +39,9 @@ def write_scenes(
         The two annotation files.
 
     Raises:
-        OutputExistsError: Scenes are there already and ``overwrite`` is off.
+        ExistingFileError: Scenes are there already and ``overwrite`` is off.
         ValueError: A number is out of range.
-        OSError: An image could not be written.
+        FileWriteError: The disk is full, or may not be written to.
     """
     if num_train < 1 or num_val < 1:
         raise ValueError(
@@ -48,10 +50,10 @@ def write_scenes(
     out_dir = Path(out_dir)
     counts = dict(zip(SPLITS, (num_train, num_val), strict=True))
     targets = {split: annotation_file(out_dir, split) for split in SPLITS}
-    refuse_existing(list(targets.values()), overwrite)
+    if not overwrite:
+        refuse_existing(*targets.values())
     for target in targets.values():
         target.unlink(missing_ok=True)
-    (out_dir / 'imgs').mkdir(parents=True, exist_ok=True)
     for split, count in counts.items():
         coco: dict[str, Any] = dict(
             info=_info(split, count, size, seed),
@@ -79,9 +81,9 @@ def ensure_scenes(out_dir: str | os.PathLike, **settings: Any) -> list[Path]:
         The two annotation files.
 
     Raises:
-        OutputExistsError: Scenes made with other settings are there and ``overwrite`` is off.
+        ExistingFileError: Scenes made with other settings are there and ``overwrite`` is off.
         ValueError: A number is out of range.
-        OSError: An image could not be written.
+        FileWriteError: The disk is full, or may not be written to.
     """
     values = dict(num_train=1200, num_val=200, size=256, seed=0) | settings
     targets = [annotation_file(out_dir, split) for split in SPLITS]
@@ -128,14 +130,10 @@ def _read_info(path: Path) -> Any:
 
 def _add_scene(coco: dict[str, Any], scene: Scene, out_dir: Path, split: str, index: int) -> None:
     name = f'{split}_{index:06d}.png'
-    path = out_dir / 'imgs' / name
     # OpenCV wants BGR; the least compression is much faster and speckle hardly compresses anyway.
-    written = cv2.imwrite(str(path), scene.image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not written:
-        raise OSError(
-            f"The scene '{path}' could not be written. Check the free space and the permissions of "
-            'its folder.'
-        )
+    fast = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    _, data = cv2.imencode('.png', scene.image[..., ::-1], fast)
+    write_bytes(out_dir / 'imgs' / name, data.tobytes())
     height, width = scene.image.shape[:2]
     coco['images'].append(dict(id=index, file_name=name, width=width, height=height))
     for mask, label in zip(scene.masks, scene.labels.tolist(), strict=True):

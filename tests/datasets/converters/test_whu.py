@@ -11,10 +11,10 @@ from rs4d.datasets import (
     AnnotationError,
     DatasetNotFoundError,
     ImageDecodeError,
-    OutputExistsError,
     WHUInsSegDataset,
 )
 from rs4d.datasets.converters import convert_whu, label_to_annotations
+from rs4d.files import ExistingFileError
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_connectivity_and_least_area():
 def test_nothing_is_overwritten_unasked(whu):
     (target, _) = convert_whu(whu)
     target.write_text('mine')
-    with pytest.raises(OutputExistsError, match=r'WHU_building_train\.json.*--overwrite'):
+    with pytest.raises(ExistingFileError, match=r'WHU_building_train\.json.*--overwrite'):
         convert_whu(whu)
     assert target.read_text() == 'mine'
     convert_whu(whu, overwrite=True)

@@ -1,0 +1,104 @@
+"""The one reader of COCO annotation files, and the index that training and evaluation look into."""
+
+import contextlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mmdet.datasets.api_wrappers import COCO
+from mmengine.fileio import get
+
+from .errors import AnnotationError, DatasetNotFoundError
+
+SECTIONS = ('images', 'annotations', 'categories')
+
+
+def read_coco(
+    ann_file: str | os.PathLike, remedy: str, backend_args: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Read an annotation file with the three lists of COCO, whatever their entries are.
+
+    Args:
+        ann_file: The JSON file, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+        remedy: What to do when it is missing.
+        backend_args: MMEngine's file backend, for files that do not lie on a disk.
+
+    Returns:
+        The file's content with the keys ``images``, ``annotations`` and ``categories``.
+
+    Raises:
+        DatasetNotFoundError: The file is absent or cannot be read.
+        AnnotationError: It is not JSON, or not COCO instances.
+    """
+    if backend_args is None and not Path(ann_file).is_file():
+        raise DatasetNotFoundError(f"The annotation file '{ann_file}' does not exist. {remedy}")
+    try:
+        content = json.loads(get(ann_file, backend_args))
+    except OSError as error:
+        raise DatasetNotFoundError(
+            f"The annotation file '{ann_file}' cannot be read: {error.strerror or error}. {remedy}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"The annotation file '{ann_file}' is no Unicode text: byte {error.start} is "
+            f'0x{error.object[error.start]:02x}. It was written in another encoding, as GBK or '
+            'Latin-1, or it is no text; save it as UTF-8 (iconv -f GBK -t UTF-8).'
+        ) from error
+    except (ValueError, RecursionError) as error:
+        cut = isinstance(error, json.JSONDecodeError) and not error.doc[error.pos :].strip()
+        why = 'It ends too early, as one that was cut off while it was copied' if cut else ''
+        raise AnnotationError(
+            f"The annotation file '{ann_file}' is not valid JSON ({error}). "
+            f'{why or "It is another kind of file, or was damaged"}: get it again.'
+        ) from error
+    if not isinstance(content, dict) or any(not isinstance(content.get(k), list) for k in SECTIONS):
+        found = sorted(content) if isinstance(content, dict) else f'a {type(content).__name__}'
+        raise AnnotationError(
+            f"The annotation file '{ann_file}' is JSON but not COCO: expected an object with the "
+            f'lists {", ".join(SECTIONS)}, found {found}. Convert the annotations to COCO '
+            'instances, or point ann_file at the right file.'
+        )
+    return content
+
+
+class CocoIndex(COCO):
+    """The content of a checked annotation file, by image, annotation and category.
+
+    It differs from pycocotools' own index in what would make scores wrong: annotations are numbered
+    from 1, as the evaluation takes the id 0 for "no match"; ``iscrowd`` is there, 1 also where
+    ``ignore`` is, so that what a training leaves out is neither hit nor missed; and no predictions
+    are an answer, too. Nothing is printed.
+
+    Args:
+        content: What :func:`read_coco` returns, checked; its annotations are changed in place.
+    """
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        for number, annotation in enumerate(content['annotations'], 1):
+            crowd = annotation.get('iscrowd', 0) or annotation.pop('ignore', 0)
+            annotation.update(id=number, iscrowd=int(crowd))
+        self._fill(self, dict(info={}) | content)
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
+
+    def loadRes(self, resFile: Any) -> Any:
+        """Index predictions.
+
+        Args:
+            resFile: A list of COCO results, or a file with one.
+
+        Returns:
+            Their index, without annotations if there are none.
+        """
+        with contextlib.redirect_stdout(io.StringIO()):
+            if isinstance(resFile, list) and not resFile:
+                return self._fill(COCO(), dict(self.dataset, annotations=[]))
+            return super().loadRes(resFile)
+
+    @staticmethod
+    def _fill(index: COCO, content: dict[str, Any]) -> COCO:
+        index.dataset = content
+        with contextlib.redirect_stdout(io.StringIO()):
+            index.createIndex()
+        return index

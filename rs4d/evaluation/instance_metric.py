@@ -1,0 +1,118 @@
+"""COCO's average precision of boxes and masks, without the traps of the files it is taken on."""
+
+import contextlib
+import io
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import METRICS
+from mmengine.logging import MMLogger
+
+from rs4d.datasets.annotation_checks import check_annotations
+from rs4d.datasets.coco_file import CocoIndex, read_coco
+from rs4d.datasets.errors import AnnotationError
+
+_REMEDY = 'Check ann_file of val_evaluator and test_evaluator in the config.'
+
+
+@METRICS.register_module()
+class InstanceMetric(CocoMetric):
+    """MMDetection's ``CocoMetric``, where an annotation counts whatever its id is.
+
+    pycocotools takes the id 0 for "no match", so that a perfect prediction of that instance counts
+    as false: on files that begin with 0, figures of other evaluators are a little too low. Here
+    annotations are numbered anew. Scored are the images that the data set yields, each once. Where
+    nothing was predicted AP is 0.
+
+    Args:
+        ann_file: The COCO file with the truth; without it, the truth comes with the samples.
+        metric: ``'bbox'``, ``'segm'`` or a list of both.
+        iou_thrs: Overlaps from which a detection counts, 0.5 to 0.95 by default.
+        classwise: Whether to score each class, which needs the default overlaps.
+        **kwargs: Passed to :class:`mmdet.evaluation.CocoMetric`.
+
+    Raises:
+        AnnotationError: The file cannot be used, or the settings contradict each other.
+        DatasetNotFoundError: The file is missing.
+    """
+
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        metric: str | list[str] = 'bbox',
+        iou_thrs: float | Sequence[float] | None = None,
+        classwise: bool = False,
+        backend_args: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(None, metric, classwise, backend_args=backend_args, **kwargs)
+        self.ann_file = ann_file
+        if iou_thrs is not None:
+            # Lists fail in pycocotools under NumPy 2.
+            self.iou_thrs: np.ndarray = np.atleast_1d(np.asarray(iou_thrs, float))
+            if classwise and len(self.iou_thrs) < 6:
+                raise AnnotationError(
+                    f'The evaluator has classwise=True and iou_thrs={iou_thrs}: scores of classes '
+                    'are taken at the default overlaps alone. Leave one of the two out.'
+                )
+
+    @CocoMetric.dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict[str, Any]) -> None:
+        """Take the classes of the data set, and read the truth with them before anything runs."""
+        self._dataset_meta = dataset_meta
+        if self.ann_file is not None:
+            content = read_coco(self.ann_file, _REMEDY, self.backend_args)
+            check_annotations(content, dataset_meta['classes']).refuse(self.ann_file, log=False)
+            self._coco_api = CocoIndex(content)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Keep the predictions of a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dicts with ``pred_instances``, ``img_id`` and ``ori_shape``.
+
+        Raises:
+            AnnotationError: The evaluator's file does not describe these images, or the model
+                predicts no masks to score.
+        """
+        for sample in data_samples if self.ann_file is not None else ():
+            image = self._coco_api.imgs.get(sample['img_id'])
+            name = os.path.basename(sample.get('img_path') or '')
+            if image is None or (name and os.path.basename(image['file_name']) != name):
+                known = f"is '{image['file_name']}'" if image else 'does not exist'
+                raise AnnotationError(
+                    f"The evaluator's annotation file '{self.ann_file}' is not that of the data "
+                    f"set: image {sample['img_id']!r} of the data set is '{name}', in the file it "
+                    f'{known}. Give the evaluator the ann_file of its data set.'
+                )
+        for sample in data_samples:
+            if 'segm' in self.metrics and 'masks' not in sample['pred_instances']:
+                raise AnnotationError(
+                    "The evaluator is to score masks, but the model predicts none. Set metric='bbox' "
+                    'in the evaluator, or use a model with a mask head.'
+                )
+        super().process(data_batch, data_samples)
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+        """Score what was kept.
+
+        Args:
+            results: Truth and prediction of each image.
+
+        Returns:
+            The scores by name.
+        """
+        once = {prediction['img_id']: (truth, prediction) for truth, prediction in results}
+        self.img_ids = list(once)
+        if self._coco_api is not None and len(once) < len(self._coco_api.imgs):
+            MMLogger.get_current_instance().warning(
+                f'Scored are the {len(once)} images that the data set yields, of '
+                f"{len(self._coco_api.imgs)} in '{self.ann_file}'."
+            )
+        # pycocotools says on the terminal what the log has, too.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return super().compute_metrics(list(once.values()))
