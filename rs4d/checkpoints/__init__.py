@@ -16,6 +16,7 @@ from .errors import (
     CheckpointNotFoundError,
     UnsafeCheckpointError,
 )
+from .foreign import load_all, part_of, read_weights
 from .load_report import LoadReport, logged_load
 from .loaders import register_loaders
 from .plain_data import numpy_globals, read_pickle
@@ -35,11 +36,14 @@ __all__ = [
     'check_header',
     'describe_encoder',
     'encoder_prefix',
+    'load_all',
     'logged_load',
     'numpy_globals',
+    'part_of',
     'read_checkpoint',
     'read_header',
     'read_pickle',
+    'read_weights',
     'state_dict_of',
     'write_encoder',
 ]

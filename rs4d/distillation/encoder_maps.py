@@ -1,4 +1,4 @@
-"""The maps inside of an encoder: by block, whatever the encoder's own way to name and give them."""
+"""The maps inside of an encoder, by block."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from rs4d.distillation.teacher_cache import EMBEDDING
-from rs4d.models.backbones import SAMViT, TimmEncoder
+from rs4d.errors import ConfigError
+from rs4d.models.backbones import Encoder
 
 
 def map_name(block: int | None) -> str:
@@ -18,8 +19,7 @@ def encode_blocks(encoder: Any, img: Tensor, blocks: Sequence[int] = ()) -> dict
     """Run an encoder and take the maps of some blocks beside its last map.
 
     Args:
-        encoder: A `SAMViT`, whose last map is SAM's embedding and whose blocks need not be named in
-            its config; or another encoder with ``out_indices``, which have to name the blocks.
+        encoder: An `Encoder`; without blocks, any module that returns a tuple of maps.
         img: Normalised images (B, 3, H, W).
         blocks: The blocks, counted from 0.
 
@@ -27,17 +27,15 @@ def encode_blocks(encoder: Any, img: Tensor, blocks: Sequence[int] = ()) -> dict
         Maps (B, C, h, w) by their names: ``'embedding'``, and ``'block<i>'`` for each block.
 
     Raises:
-        ValueError: The encoder has no such block, or does not return its map.
+        ConfigError: The encoder has no such block.
     """
-    if isinstance(encoder, SAMViT) and encoder.out_indices is None and blocks:
-        require_block(encoder, blocks)
-        embedding, maps = encoder.vit.forward_intermediates(img, indices=sorted(set(blocks)))
-        found = dict(zip(sorted(set(blocks)), maps, strict=True))
-    else:
-        maps = encoder(img)
-        embedding = maps[-1]
-        found = {block: maps[_position(encoder, block)] for block in blocks}
-    return {EMBEDDING: embedding} | {map_name(block): found[block] for block in blocks}
+    if not blocks:
+        return {EMBEDDING: encoder(img)[-1]}
+    for block in blocks:
+        block_channels(encoder, block)
+    order = sorted(set(blocks))
+    embedding, maps = encoder.forward_intermediates(img, order)
+    return {EMBEDDING: embedding} | dict(zip(map(map_name, order), maps, strict=True))
 
 
 def block_channels(encoder: Any, block: int | None) -> int:
@@ -51,45 +49,15 @@ def block_channels(encoder: Any, block: int | None) -> int:
         The number of channels.
 
     Raises:
-        ValueError: The encoder has no such block, or does not return its map.
+        ConfigError: The encoder has no such block.
     """
     if block is None:
         return encoder.embed_dims
-    if isinstance(encoder, SAMViT):
-        require_block(encoder, [block])
-        return encoder.vit.patch_embed.proj.out_channels
-    _position(encoder, block)
-    if isinstance(encoder, TimmEncoder):
-        return encoder.model.feature_info[block]['num_chs']
-    return encoder.embed_dims
-
-
-def require_block(encoder: SAMViT, blocks: Sequence[int]) -> None:
-    """Raise if SAM's encoder lacks one of the blocks.
-
-    Args:
-        encoder: The encoder.
-        blocks: Counted from 0.
-
-    Raises:
-        ValueError: One of them is not there.
-    """
-    count = len(encoder.vit.blocks)
-    wrong = [block for block in blocks if not 0 <= block < count]
-    if wrong:
-        raise ValueError(
-            f'The losses of the distiller name the blocks {wrong} of the teacher, but its SAMViT has '
-            f'the blocks 0 to {count - 1}. Correct model.losses in the config.'
+    count = len(encoder.block_channels) if isinstance(encoder, Encoder) else 0
+    if not 0 <= block < count:
+        raise ConfigError(
+            f'The losses of the distiller name block {block}, but the {type(encoder).__name__} '
+            f'{f"runs the blocks 0 to {count - 1}" if count else "gives the maps of none"}. Correct '
+            "model.losses in the config, or the encoder's out_indices."
         )
-
-
-def _position(encoder: Any, block: int) -> int:
-    """Where an encoder's tuple of maps has that of a block."""
-    indices = tuple(getattr(encoder, 'out_indices', ()) or ())
-    if block not in indices:
-        raise ValueError(
-            f'The losses of the distiller name block {block}, but the {type(encoder).__name__} returns '
-            f'the maps of {list(indices) or "its last block alone"}. Name the block in its '
-            'out_indices, or correct model.losses in the config.'
-        )
-    return indices.index(block)
+    return encoder.block_channels[block]

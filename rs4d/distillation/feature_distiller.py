@@ -10,7 +10,6 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from rs4d.distillation.teacher_cache import EMBEDDING, describe_normalisation
-from rs4d.models.backbones import SAMViT
 
 from .agreement import mean_cosine, normalised_l1
 from .encoder_maps import block_channels, encode_blocks
@@ -77,7 +76,7 @@ class FeatureDistiller(BaseModel):
         matches = build_matches(losses)
         self.student_blocks = _union(match.student_blocks for match in matches.values())
         self.teacher_blocks = _union(match.teacher_blocks for match in matches.values())
-        self.student = MODELS.build(_returning(student, self.student_blocks))
+        self.student = MODELS.build(student)
         self.teacher: FrozenTeacher | CachedTeacher
         if teacher_cache is None:
             self.teacher = FrozenTeacher(teacher, teacher_dtype)
@@ -302,16 +301,3 @@ def build_matches(losses: dict[str, dict[str, Any] | None] | None) -> dict[str, 
 
 def _union(groups: Iterable[Sequence[int]]) -> tuple[int, ...]:
     return tuple(sorted({block for group in groups for block in group}))
-
-
-def _returning(student: dict[str, Any], blocks: Sequence[int]) -> dict[str, Any]:
-    """Let a student return the maps of some blocks and its last one, unless its config says which."""
-    # SAM's blocks need not be named, and naming them would leave its neck out.
-    if not blocks or student.get('out_indices') is not None or _is_sam(student):
-        return student
-    return dict(student) | dict(out_indices=(*blocks, -1))
-
-
-def _is_sam(cfg: dict[str, Any]) -> bool:
-    kind = cfg['type']
-    return (MODELS.get(kind) if isinstance(kind, str) else kind) is SAMViT

@@ -12,8 +12,7 @@ from torch import nn
 
 from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, require_checkpoint
 from rs4d.engine.random_state import kept_random_state
-from rs4d.errors import SetupError, UserError
-from rs4d.models.backbones import RSMamba, SAMViT
+from rs4d.errors import InputSizeError, SetupError, UserError
 
 # Enough to meet images of other sizes without reading the set.
 _SAMPLES = 4
@@ -140,10 +139,10 @@ def _check_data(runner: Runner, model: nn.Module, split: str) -> None:
             f'{split}_dataloader has no image left to use: all were filtered out. Check ann_file '
             'and filter_cfg (filter_empty_gt, min_size) in the config.'
         )
-    patches = dict(_patch_sizes(model))
-    if patches:
+    encoders = dict(_encoders(model))
+    if encoders:
         for index in sorted({i * (count - 1) // (_SAMPLES - 1) for i in range(_SAMPLES)}):
-            _check_sides(model, loader, split, index, patches)
+            _check_sides(model, loader, split, index, encoders)
 
 
 def _check_classes(model: nn.Module, split: str, classes: Any) -> None:
@@ -161,28 +160,27 @@ def _check_classes(model: nn.Module, split: str, classes: Any) -> None:
             )
 
 
-def _patch_sizes(model: nn.Module) -> Iterator[tuple[str, int]]:
-    """Find the encoders that cut their input into patches."""
+def _encoders(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Find the encoders, which do not take every size."""
     for name in ('backbone', 'student', 'teacher'):
         encoder = getattr(model, name, None)
         encoder = getattr(encoder, 'encoder', encoder)  # a frozen teacher holds one
-        if isinstance(encoder, RSMamba | SAMViT):
-            yield name, encoder.patch_size
+        if hasattr(encoder, 'require_size'):
+            yield name, encoder
 
 
-def _check_sides(model: Any, loader: Any, split: str, index: int, patches: dict[str, int]) -> None:
+def _check_sides(model: Any, loader: Any, split: str, index: int, encoders: dict[str, Any]) -> None:
     batch = loader.collate_fn([loader.dataset[index]])
     inputs = model.data_preprocessor(batch, split == 'train')['inputs']
     height, width = inputs.shape[-2:]
-    for name, patch in patches.items():
-        if height % patch or width % patch:
+    for name, encoder in encoders.items():
+        try:
+            encoder.require_size(height, width)
+        except InputSizeError as error:
             raise SetupError(
-                f'{split}_dataloader gives the model images of {height}x{width} pixels (height x '
-                f'width, image {index} of the set), but model.{name} cuts its input into patches '
-                f'of {patch}x{patch}, so both sides must be multiples of {patch}. Change the sizes '
-                f'in {split}_dataloader.dataset.pipeline, or pad with '
-                f'model.data_preprocessor.pad_size_divisor={patch}.'
-            )
+                f'{split}_dataloader gives model.{name} images of {height}x{width} pixels (height x '
+                f'width, image {index} of the set). {error}'
+            ) from error
 
 
 def _unwrapped(model: Any) -> nn.Module:

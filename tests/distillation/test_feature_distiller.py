@@ -12,8 +12,8 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from rs4d.checkpoints import CheckpointNotFoundError
 from rs4d.distillation import FeatureDistiller
-from rs4d.models.backbones.pretrained_weights import CheckpointNotFoundError
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 STUDENT = dict(

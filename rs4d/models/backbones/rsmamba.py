@@ -13,14 +13,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rs4d.errors import InputSizeError
+from rs4d.errors import ConfigError
 from rs4d.ops import choose_engine
 
+from .encoder import Encoder, block_indices, choose_architecture
 from .mamba_mixer import BidirectionalMambaMixer
 from .mixer_workspace import MixerWorkspace, may_share_memory
 
@@ -51,7 +51,7 @@ class PatchEmbed(nn.Module):
 
 
 @MODELS.register_module()
-class RSMamba(BaseModule):
+class RSMamba(Encoder):
     """Bidirectional Mamba image encoder with one resolution throughout.
 
     Args:
@@ -63,7 +63,7 @@ class RSMamba(BaseModule):
         patch_size: Side of a patch in pixels.
         in_channels: Channels of the image.
         out_indices: Blocks whose maps are returned, counted from 0; negative ones count from the
-            end. Default: the last one. Blocks behind the last index are not run and not trained.
+            end. Blocks behind the last index are not run and not trained.
         frozen_stages: -1 trains everything; 0 freezes the patch and position embedding; k also the
             first k blocks, and with them the pre-norm that all blocks share.
         with_cp: Activation checkpointing: each block is run again in the backward pass, and only
@@ -72,7 +72,7 @@ class RSMamba(BaseModule):
             prefix='student.')`` for the student of a distillation run.
 
     Raises:
-        ValueError: If an argument is not one of the choices above.
+        ConfigError: If an argument is not one of the choices above.
     """
 
     def __init__(
@@ -81,20 +81,24 @@ class RSMamba(BaseModule):
         img_size: int | tuple[int, int] = 1024,
         patch_size: int = 16,
         in_channels: int = 3,
-        out_indices: Sequence[int] | int | None = None,
+        out_indices: Sequence[int] | int = -1,
         frozen_stages: int = -1,
         with_cp: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        settings = dict(_architecture(arch))
-        self.embed_dims = settings.pop('embed_dims')
+        optional = ('d_state', 'd_conv', 'dt_rank')
+        settings = choose_architecture('RSMamba', arch, ARCHITECTURES, optional)
+        embed_dims = settings.pop('embed_dims')
         self.num_layers = settings.pop('num_layers')
-        self.patch_size = patch_size
         self.with_cp = with_cp
-        self.out_indices = _block_indices(out_indices, self.num_layers)
+        self.out_indices = block_indices('RSMamba', out_indices, self.num_layers)
+        self.block_channels = (embed_dims,) * (self.out_indices[-1] + 1)
+        self.map_channels = (embed_dims,) * len(self.out_indices)
+        self.map_strides = (patch_size,) * len(self.out_indices)
+        self.size_divisor = patch_size
         if not -1 <= frozen_stages <= self.num_layers:
-            raise ValueError(
+            raise ConfigError(
                 f'RSMamba: frozen_stages={frozen_stages} is outside of -1 ... {self.num_layers}, '
                 f'the number of blocks of arch={arch!r}.'
             )
@@ -103,18 +107,18 @@ class RSMamba(BaseModule):
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.pos_embed_size = self._grid(height, width)
         tokens = self.pos_embed_size[0] * self.pos_embed_size[1]
-        self.patch_embed = PatchEmbed(in_channels, self.embed_dims, patch_size)
-        self.pos_embed = nn.Parameter(torch.zeros(1, tokens, self.embed_dims))
-        self.pre_norm = nn.LayerNorm(self.embed_dims, eps=1e-6)
+        self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
+        self.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dims))
+        self.pre_norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.layers = nn.ModuleList(
-            BidirectionalMambaMixer(self.embed_dims, **settings) for _ in range(self.num_layers)
+            BidirectionalMambaMixer(embed_dims, **settings) for _ in range(self.num_layers)
         )
-        self.ln1 = nn.LayerNorm(self.embed_dims, eps=1e-6)
+        self.ln1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.register_load_state_dict_pre_hook(_adapt_checkpoint)
         self._freeze()
 
-    def init_weights(self) -> None:
-        """Draw the position embedding and scale the blocks' outputs, then apply ``init_cfg``.
+    def draw_weights(self) -> None:
+        """Draw the position embedding and scale the blocks' outputs.
 
         The residual stream sums ``num_layers`` outputs, so each is scaled by its inverse square
         root (GPT-2's rule, which Mamba follows).
@@ -125,17 +129,19 @@ class RSMamba(BaseModule):
                 if name.endswith('out_proj.weight'):
                     nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
                     weight.div_(math.sqrt(self.num_layers))
-        super().init_weights()
 
-    def forward(self, img: Tensor) -> tuple[Tensor, ...]:
+    def forward_intermediates(
+        self, img: Tensor, indices: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
         """Encode normalised images.
 
         Args:
             img: (B, in_channels, H, W), H and W multiples of ``patch_size``.
+            indices: Blocks, counted from 0, ascending.
 
         Returns:
-            One map (B, embed_dims, H/patch_size, W/patch_size) for each of ``out_indices``. The last
-            block's map has passed the final LayerNorm.
+            The map (B, embed_dims, H/patch_size, W/patch_size) of the last of ``out_indices``, and the
+            map of each block. The last block's map has passed the final LayerNorm.
 
         Raises:
             InputSizeError: If a side is not a multiple of ``patch_size``.
@@ -145,21 +151,22 @@ class RSMamba(BaseModule):
         # Tokens after one another, as every block needs them.
         x = (x + resize_pos_embed(self.pos_embed, self.pos_embed_size, grid)).contiguous()
         workspace = self._workspace(x)
-        maps: list[Tensor] = []
+        wanted = {*indices, self.out_indices[-1]}
+        maps: dict[int, Tensor] = {}
         for index, layer in enumerate(self.layers[: self.out_indices[-1] + 1]):
             if workspace is not None:
                 assert isinstance(layer, BidirectionalMambaMixer)
                 # The map before this one may be among those to return.
-                residual = x.clone() if index - 1 in self.out_indices else x
+                residual = x.clone() if index - 1 in wanted else x
                 x = layer.add_to_(residual, self.pre_norm(x), workspace)
             elif self.with_cp and torch.is_grad_enabled():
                 x = checkpoint(self._block, layer, x, use_reentrant=False)
             else:
                 x = self._block(layer, x)
-            if index in self.out_indices:
+            if index in wanted:
                 out = self.ln1(x) if index == self.num_layers - 1 else x
-                maps.append(out.transpose(1, 2).unflatten(2, grid))
-        return tuple(maps)
+                maps[index] = out.transpose(1, 2).unflatten(2, grid)
+        return maps[self.out_indices[-1]], [maps[index] for index in indices]
 
     def train(self, mode: bool = True) -> 'RSMamba':
         """Set the mode and keep the frozen part frozen."""
@@ -192,13 +199,7 @@ class RSMamba(BaseModule):
             module.requires_grad_(False)
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
-        if height % self.patch_size or width % self.patch_size:
-            raise InputSizeError(
-                f'RSMamba cuts its input into patches of {self.patch_size}x{self.patch_size} pixels, '
-                f'but got height {height} and width {width}. Make both multiples of '
-                f'{self.patch_size}: choose such an img_size or scale in the config, or let the '
-                f"model's data_preprocessor pad with pad_size_divisor={self.patch_size}."
-            )
+        self.require_size(height, width)
         return height // self.patch_size, width // self.patch_size
 
 
@@ -221,49 +222,27 @@ def resize_pos_embed(pos_embed: Tensor, size: tuple[int, int], new_size: tuple[i
     return resized.to(pos_embed.dtype).flatten(2).transpose(1, 2)
 
 
-def _architecture(arch: str | dict[str, int]) -> dict[str, int]:
-    if isinstance(arch, str):
-        if arch not in ARCHITECTURES:
-            raise ValueError(
-                f'RSMamba: unknown arch {arch!r}. Choose one of {", ".join(ARCHITECTURES)}, or give '
-                'a dict with embed_dims, num_layers and inner_dims.'
-            )
-        return ARCHITECTURES[arch]
-    required = {'embed_dims', 'num_layers', 'inner_dims'}
-    optional = {'d_state', 'd_conv', 'dt_rank'}
-    missing, unknown = required - arch.keys(), arch.keys() - required - optional
-    if missing or unknown:
-        raise ValueError(
-            f'RSMamba: the dict arch={arch} lacks {sorted(missing)} and has the unknown keys '
-            f'{sorted(unknown)}. It needs {sorted(required)} and may have {sorted(optional)}.'
-        )
-    return arch
+def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: RSMamba) -> dict[str, Tensor]:
+    """Accept the ``module.`` prefix of DataParallel and position embeddings of other square sizes.
 
+    Args:
+        state_dict: Weights by the encoder's own names, or those with the prefix.
+        model: The encoder that will load them.
 
-def _block_indices(out_indices: Sequence[int] | int | None, num_layers: int) -> tuple[int, ...]:
-    if out_indices is None:
-        out_indices = (num_layers - 1,)
-    elif isinstance(out_indices, int):
-        out_indices = (out_indices,)
-    for index in out_indices:
-        if not -num_layers <= index < num_layers:
-            raise ValueError(
-                f'RSMamba: out_indices has {index}, but there are {num_layers} blocks, counted from '
-                f'0. Use 0 ... {num_layers - 1}, or negative numbers from the end.'
-            )
-    return tuple(sorted({index % num_layers for index in out_indices}))
+    Returns:
+        Weights that fit the encoder, if they are of its architecture.
+    """
+    weights = {name.removeprefix('module.'): value for name, value in state_dict.items()}
+    stored = weights.get('pos_embed')
+    if stored is not None and stored.shape != model.pos_embed.shape:
+        side = math.isqrt(stored.shape[1])
+        if stored.shape[2] == model.embed_dims and side**2 == stored.shape[1]:
+            weights['pos_embed'] = resize_pos_embed(stored, (side, side), model.pos_embed_size)
+    return weights
 
 
 def _adapt_checkpoint(module: RSMamba, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Accept the ``module.`` prefix of DataParallel and position embeddings of other square sizes."""
-    wrapped = f'{prefix}module.'
-    for key in [key for key in state_dict if key.startswith(wrapped)]:
-        state_dict[prefix + key[len(wrapped) :]] = state_dict.pop(key)
-    pos_embed = state_dict.get(f'{prefix}pos_embed')
-    if pos_embed is None or pos_embed.shape == module.pos_embed.shape:
-        return
-    side = math.isqrt(pos_embed.shape[1])
-    if pos_embed.shape[2] == module.embed_dims and side**2 == pos_embed.shape[1]:
-        state_dict[f'{prefix}pos_embed'] = resize_pos_embed(
-            pos_embed, (side, side), module.pos_embed_size
-        )
+    own = [name for name in state_dict if name.startswith(prefix)]
+    weights = {name[len(prefix) :]: state_dict.pop(name) for name in own}
+    filtered = checkpoint_filter_fn(weights, module)
+    state_dict.update({f'{prefix}{name}': value for name, value in filtered.items()})

@@ -1,18 +1,24 @@
 """Any timm model that yields feature maps, as a teacher or as a backbone."""
 
+import inspect
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import timm
+import torch
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from .pretrained_weights import HUB_SCHEME, find_checkpoint, load_all, read_state_dict
+from rs4d.checkpoints import load_all, read_weights
+from rs4d.errors import ConfigError, InputSizeError
+
+from .encoder import Encoder, block_indices
+
+HUB_SCHEME = 'timm://'
 
 
 @MODELS.register_module()
-class TimmEncoder(BaseModule):
+class TimmEncoder(Encoder):
     """Feature maps of a timm model, through timm's ``forward_intermediates``.
 
     Layers behind the last map are left out of the model.
@@ -30,16 +36,13 @@ class TimmEncoder(BaseModule):
             Loaded by :meth:`init_weights`, which MMEngine calls before training.
         norm: Apply the model's final normalisation to the maps, where timm offers that.
         in_channels: Channels of the image.
-        model_kwargs: Further arguments of ``timm.create_model``, such as
-            ``dict(dynamic_img_size=True)`` for a ViT at other input sizes.
+        model_kwargs: Further arguments of ``timm.create_model``. A transformer takes images of any
+            size where timm's can, and otherwise those of ``dict(img_size=...)``.
         init_cfg: MMEngine's initialisation.
 
-    Attributes:
-        embed_dims: Channels of the last map.
-        patch_size: Stride of the last map in pixels.
-
     Raises:
-        ValueError: If timm has no such model, it yields no intermediate maps, or has no such level.
+        ConfigError: If timm has no such model, it does not take the arguments, yields no
+            intermediate maps, or has no such level.
     """
 
     def __init__(
@@ -55,85 +58,149 @@ class TimmEncoder(BaseModule):
         super().__init__(init_cfg)
         if not timm.is_model(model_name):
             close = ', '.join(timm.list_models(f'*{model_name.split("_")[0]}*')[:5])
-            raise ValueError(
+            raise ConfigError(
                 f'TimmEncoder: timm {timm.__version__} has no model {model_name!r}. '
                 f'{f"Names like it: {close}. " if close else ""}timm.list_models() has all.'
             )
         self.model_name = model_name
         self.checkpoint = checkpoint
         self.norm = norm
-        self._create_kwargs = dict(model_kwargs or {}, in_chans=in_channels)
-        model = timm.create_model(model_name, pretrained=False, **self._create_kwargs)
-        self.model = cast(Any, model)
+        self._arguments = dict(model_kwargs or {}, in_chans=in_channels)
+        self.input_size: tuple[int, int] | None = None
+        pretrained_cfg = timm.get_pretrained_cfg(model_name)
+        if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
+            self._take_any_size(pretrained_cfg.input_size[1:])
+        self.model = self._create()
         if not hasattr(self.model, 'forward_intermediates'):
-            raise ValueError(
+            raise ConfigError(
                 f"TimmEncoder: timm's {model_name} has no forward_intermediates, so it yields no "
                 'feature maps here. Choose another model, or a newer timm.'
             )
         levels = self.model.feature_info
-        indices = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
-        if not indices or any(not -len(levels) <= index < len(levels) for index in indices):
-            raise ValueError(
-                f'TimmEncoder: out_indices={out_indices} should name feature levels of {model_name} '
-                f'from 0 to {len(levels) - 1}, or negative numbers from the end.'
-            )
-        self.out_indices = tuple(sorted({index % len(levels) for index in indices}))
-        last = levels[self.out_indices[-1]]
-        self.embed_dims = last['num_chs']
-        self.patch_size = last['reduction']
+        self.out_indices = block_indices(f'TimmEncoder({model_name!r})', out_indices, len(levels))
+        self.block_channels = tuple(
+            level['num_chs'] for level in levels[: self.out_indices[-1] + 1]
+        )
+        self.map_channels = tuple(levels[index]['num_chs'] for index in self.out_indices)
+        self.map_strides = tuple(levels[index]['reduction'] for index in self.out_indices)
+        patches: Any = getattr(self.model, 'patch_embed', None)
+        if not getattr(patches, 'dynamic_img_pad', True):
+            self.size_divisor = max(patches.patch_size)
         self.model.prune_intermediate_layers(
             list(self.out_indices), prune_norm=not norm, prune_head=True
         )
 
-    def init_weights(self) -> None:
-        """Apply ``init_cfg``, then load ``checkpoint``.
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Load a file, or timm's own weights.
 
         Raises:
             CheckpointNotFoundError: The file or package is not there.
             CheckpointMismatchError: The file is of another model.
         """
-        # First, because MMEngine also calls timm's own init_weights, which draws new weights.
-        super().init_weights()
-        if self.checkpoint is not None:
-            hint = f'Give a checkpoint of {self.model_name}.'
-            load_all(self.model, self._read_checkpoint(self.checkpoint), self.checkpoint, hint)
+        if checkpoint.startswith(HUB_SCHEME):
+            name = checkpoint.removeprefix(HUB_SCHEME) or self.model_name
+            whole = timm.create_model(name, pretrained=True, **self._arguments)
+            weights = whole.state_dict()
+        else:
+            remedy = (
+                f'TimmEncoder({self.model_name!r}) reads its weights there. Put the file there, or '
+                f"use '{HUB_SCHEME}' to download timm's own."
+            )
+            with torch.device('meta'):
+                whole = self._create()
+            weights = checkpoint_filter_fn(read_weights(checkpoint, remedy), whole)
+        hint = f'Give a checkpoint of {self.model_name}.'
+        load_all(self.model, weights, checkpoint, whole.state_dict(), hint)
 
-    def forward(self, img: Tensor) -> tuple[Tensor, ...]:
+    def forward_intermediates(
+        self, img: Tensor, indices: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
         """Encode normalised images.
 
         Args:
             img: (B, in_channels, H, W).
+            indices: Levels up to the last of ``out_indices``, counted from 0, ascending.
 
         Returns:
-            A map (B, C, H/s, W/s) for each of ``out_indices``, each with its own C and stride s.
-        """
-        maps = self.model.forward_intermediates(
-            img,
-            indices=list(self.out_indices),
-            norm=self.norm,
-            stop_early=True,
-            output_fmt='NCHW',
-            intermediates_only=True,
-        )
-        return tuple(maps)
+            The last map, and a map (B, C, H/s, W/s) for each level, each with its own C and stride s.
 
-    def _read_checkpoint(self, checkpoint: str) -> dict[str, Tensor]:
-        if checkpoint.startswith(HUB_SCHEME):
-            name = checkpoint.removeprefix(HUB_SCHEME) or self.model_name
-            return timm.create_model(name, pretrained=True, **self._create_kwargs).state_dict()
-        remedy = (
-            f'TimmEncoder({self.model_name!r}) reads its weights there. Put the file there, or use '
-            f"'{HUB_SCHEME}' to download timm's own."
-        )
-        state_dict = read_state_dict(find_checkpoint(checkpoint, remedy))
-        if '_conv_stem.weight' in state_dict:
-            return _efficientnet_to_timm_names(state_dict, self.model)
-        return state_dict
+        Raises:
+            InputSizeError: The model does not take images of this size.
+        """
+        size = (img.shape[-2], img.shape[-1])
+        self.require_size(*size)
+        wanted = sorted({*indices, self.out_indices[-1]})
+        try:
+            maps = self.model.forward_intermediates(
+                img,
+                indices=wanted,
+                norm=self.norm,
+                stop_early=True,
+                output_fmt='NCHW',
+                intermediates_only=True,
+            )
+        # What timm's models do at another size than their own: some take it, others end so.
+        except (AssertionError, IndexError, RuntimeError) as error:
+            if self.input_size in (None, size) or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise InputSizeError(
+                f"TimmEncoder: timm's {self.model_name} was made for images of {self.input_size} "
+                f'pixels (height, width) and failed at {size} ({error}). Set '
+                'model_kwargs=dict(img_size=...) to the size of the images, or choose a model that '
+                'takes any size.'
+            ) from error
+        found = dict(zip(wanted, maps, strict=True))
+        return maps[-1], [found[index] for index in indices]
+
+    def _create(self) -> Any:
+        try:
+            return timm.create_model(self.model_name, **self._arguments)
+        except TypeError as error:
+            raise ConfigError(
+                f"TimmEncoder: timm's {self.model_name} does not take these model_kwargs ({error})."
+            ) from error
+
+    def _take_any_size(self, default: Sequence[int]) -> None:
+        """Ask a model that is made for one input size to take any, where it can."""
+        sized = {'img_size', 'dynamic_img_size', 'strict_img_size'} & self._arguments.keys()
+        if not sized:
+            try:
+                with torch.device('meta'):
+                    timm.create_model(self.model_name, dynamic_img_size=True, **self._arguments)
+            except TypeError:
+                self.input_size = (default[0], default[1])
+            else:
+                self._arguments['dynamic_img_size'] = True
+        elif sized == {'img_size'}:
+            size = self._arguments['img_size']
+            self.input_size = (size, size) if isinstance(size, int) else tuple(size)
+
+
+def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Give weights timm's names and shapes, by timm's own function of that name if there is one.
+
+    Args:
+        state_dict: Weights as timm, those whom timm follows, or ``efficientnet_pytorch`` name them.
+        model: The whole timm model.
+
+    Returns:
+        Weights by the model's names, those that it does not have with the names they came with.
+    """
+    if '_conv_stem.weight' in state_dict:
+        return _efficientnet_to_timm_names(state_dict, model)
+    theirs = getattr(inspect.getmodule(type(model)), 'checkpoint_filter_fn', None)
+    return state_dict if theirs is None else theirs(state_dict, model)
 
 
 def _efficientnet_to_timm_names(state_dict: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
     """Rename EfficientNet weights: a flat list of blocks becomes timm's stages of blocks."""
-    outside = {'_conv_stem': 'conv_stem', '_bn0': 'bn1', '_conv_head': 'conv_head', '_bn1': 'bn2'}
+    outside = {
+        '_conv_stem': 'conv_stem',
+        '_bn0': 'bn1',
+        '_conv_head': 'conv_head',
+        '_bn1': 'bn2',
+        '_fc': 'classifier',
+    }
     plain = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_project_conv': 'conv_pw', '_bn2': 'bn2'}
     inverted = {
         '_expand_conv': 'conv_pw',
@@ -151,8 +218,7 @@ def _efficientnet_to_timm_names(state_dict: dict[str, Tensor], model: Any) -> di
             renamed['.'.join([outside.get(layer, layer), *rest])] = value
             continue
         number, layer, *rest = rest
-        if int(number) < len(places):
-            names = inverted if f'_blocks.{number}._expand_conv.weight' in state_dict else plain
-            place = places[int(number)]
-            renamed['.'.join(['blocks', place, names.get(layer, layer), *rest])] = value
+        names = inverted if f'_blocks.{number}._expand_conv.weight' in state_dict else plain
+        place = places[int(number)] if int(number) < len(places) else f'_blocks.{number}'
+        renamed['.'.join(['blocks', place, names.get(layer, layer), *rest])] = value
     return renamed

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as run_again_in_backward
 
-from rs4d.models.backbones.pretrained_weights import load_all
+from rs4d.checkpoints import load_all
 
 from .sam_decoder_weights import read_decoder_weights
 
@@ -71,19 +71,21 @@ class SAMMaskDecoder(BaseModule):
             self.requires_grad_(False)
 
     def init_weights(self) -> None:
-        """Apply ``init_cfg``, then load ``checkpoint``.
+        """Apply ``init_cfg``, then load ``checkpoint``; a second call does nothing.
 
         Raises:
             CheckpointNotFoundError: The file is not there.
             CheckpointMismatchError: The file is no whole SAM, or of another shape.
         """
+        if self.is_init:
+            return
         super().init_weights()
         if self.checkpoint is not None:
             load_all(
                 self,
                 read_decoder_weights(self.checkpoint),
                 self.checkpoint,
-                "SAM's decoder is the same in ViT-B, ViT-L and ViT-H; give one of Meta's "
+                hint="SAM's decoder is the same in ViT-B, ViT-L and ViT-H; give one of Meta's "
                 'sam_vit_*.pth or a folder that transformers wrote for SamModel.',
             )
 

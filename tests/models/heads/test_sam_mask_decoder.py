@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 from transformers import SamConfig, SamModel, SamVisionConfig
 
-from rs4d.models.backbones.pretrained_weights import (
+from rs4d.checkpoints import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
 )
