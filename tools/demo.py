@@ -101,12 +101,12 @@ def main(argv: list[str] | None = None) -> None:
             '--work-dir',
             f'work_dirs/demo/test_{head}',
             '--out',
-            f'work_dirs/demo/{head}.pkl',
+            f'work_dirs/demo/{head}.json',
         )
     minutes['draw'] = step(
         'Draw predictions beside the truth',
         'tools/analysis_tools/draw_predictions.py',
-        *(f'work_dirs/demo/{head}.pkl' for head in args.heads),
+        *(f'work_dirs/demo/{head}.json' for head in args.heads),
         '--annotations',
         'work_dirs/demo/scenes/annotations/scenes_val.json',
         '--image-dir',

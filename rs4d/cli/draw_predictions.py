@@ -2,7 +2,7 @@
 
 Each prediction file is what tools/test.py --out wrote. Without --images, the images shown are spread
 evenly over those that have instances.
-Example: python tools/analysis_tools/draw_predictions.py bbox.pkl prompt.pkl
+Example: python tools/analysis_tools/draw_predictions.py bbox.json prompt.json
     --annotations data/SSDD/annotations/SSDD_instances_val.json --image-dir data/SSDD/imgs --out a.png
 """
 
@@ -16,7 +16,8 @@ from pycocotools.coco import COCO
 
 from rs4d.cli.common import run_tool
 from rs4d.errors import SetupError
-from rs4d.visualization import choose_images, draw_prediction_grid, read_predictions
+from rs4d.evaluation import read_results
+from rs4d.visualization import choose_images, draw_prediction_grid
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,9 +53,6 @@ def draw(args: argparse.Namespace) -> None:
             raise SetupError(f"{option} '{path}' does not exist. Give the path of the data's own.")
     if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         raise SetupError(f"--out '{args.out}': end the picture's name in .png or .jpg.")
-    predictions = {
-        name: read_predictions(path) for name, path in zip(names, args.predictions, strict=True)
-    }
     try:
         coco = COCO(args.annotations)
     except (ValueError, KeyError, AssertionError) as error:
@@ -62,6 +60,11 @@ def draw(args: argparse.Namespace) -> None:
             f"--annotations '{args.annotations}' is not a COCO file: {error!r}. Give the file that "
             "the config's test_evaluator names."
         ) from error
+    categories = sorted(coco.getCatIds())
+    predictions = {
+        name: read_results(path, categories)
+        for name, path in zip(names, args.predictions, strict=True)
+    }
     chosen = choose_images(coco, args.images, args.rows)
     grid = draw_prediction_grid(coco, args.image_dir, predictions, chosen, args.score_thr)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 
@@ -21,6 +21,7 @@ from rs4d.cli.common import add_common_arguments, keep_earlier, read_config, run
 from rs4d.engine.distributed import collect_results_in, leave
 from rs4d.engine.preflight import check_testing
 from rs4d.errors import SetupError
+from rs4d.evaluation import write_results_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,7 +31,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='the config file')
     parser.add_argument('checkpoint', help='the checkpoint file')
-    parser.add_argument('--out', metavar='FILE.pkl', help='write all predictions to this file')
+    parser.add_argument(
+        '--out', metavar='FILE.json', help='write all predictions here, as COCO results'
+    )
     parser.add_argument(
         '--show-dir', help='draw predictions into this folder, under work dir and time of start'
     )
@@ -43,13 +46,13 @@ def test(args: argparse.Namespace) -> None:
     cfg = read_config(args)
     require_checkpoint(args.checkpoint, 'the command line')
     cfg.load_from, cfg.resume = args.checkpoint, False
-    if args.out:
-        dump_predictions(cfg, args.out)
     if args.show_dir:
         draw_predictions(cfg, args.show_dir)
     cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
     check_testing(runner)
+    if args.out:
+        write_results_of(runner.test_loop, args.out)
     collect_results_in(cfg.work_dir, runner.test_loop)
     if args.out and is_main_process():
         keep_earlier(args.out)
@@ -57,17 +60,6 @@ def test(args: argparse.Namespace) -> None:
     if is_main_process():
         write_metrics(Path(cfg.work_dir) / 'metrics.json', metrics, args)
     leave()
-
-
-def dump_predictions(cfg: Config, out: str) -> None:
-    """Let a second evaluator write the predictions."""
-    if not out.endswith(('.pkl', '.pickle')):
-        raise SetupError(f"--out '{out}': predictions are written as pickle; end its name in .pkl.")
-    if not Path(out).resolve().parent.is_dir():
-        raise SetupError(f"--out '{out}': the folder '{Path(out).parent}' does not exist. Make it.")
-    evaluators = cfg.test_evaluator
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    cfg.test_evaluator = [*evaluators, ConfigDict(type='DumpDetResults', out_file_path=out)]
 
 
 def draw_predictions(cfg: Config, folder: str) -> None:

@@ -195,7 +195,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
             return file.read()
     except FileNotFoundError as error:
         raise DatasetNotFoundError(
-            f"The image '{path}' does not exist. Put it there, or remove its entry."
+            f"The image '{path}' does not exist. Put it there, or correct the folder."
         ) from error
     except OSError as error:
         raise ImageDecodeError(f"The image '{path}' cannot be read ({error}).") from error

@@ -10,7 +10,6 @@ from .prediction_grid import (
     choose_images,
     draw_instances,
     draw_prediction_grid,
-    read_predictions,
 )
 from .tensorboard_backend import TensorBoardBackend
 from .training_curves import TrainingLogError, TrainingRun, draw_curves, read_run
@@ -31,7 +30,6 @@ __all__ = [
     'draw_instances',
     'draw_prediction_grid',
     'error_map',
-    'read_predictions',
     'read_run',
     'view_distillation',
 ]

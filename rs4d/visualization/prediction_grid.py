@@ -1,15 +1,15 @@
 """Truth and predictions side by side: one row an image, one column a model."""
 
-import pickle
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
+from rs4d.datasets.image_reading import decode, read_file
 from rs4d.errors import UserError
 
 # Distinct from water, roofs and vegetation; BGR.
@@ -31,39 +31,6 @@ GAP = 4
 
 class PredictionGridError(UserError, ValueError):
     """Predictions, annotations and images that do not belong together, or cannot be read."""
-
-
-def read_predictions(file: Path) -> list[dict[str, Any]]:
-    """Read what ``tools/test.py --out`` wrote.
-
-    Args:
-        file: A pickle; it is run as code when it is read, so it should be one's own.
-
-    Returns:
-        One dict an image, with ``img_id`` and ``pred_instances``.
-
-    Raises:
-        PredictionGridError: If it is missing, is no pickle or holds something else.
-    """
-    try:
-        samples = pickle.loads(file.read_bytes())
-    except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
-        raise PredictionGridError(
-            f"The predictions '{file}' cannot be read: {error}. Name a file that tools/test.py "
-            '--out wrote.'
-        ) from error
-    for sample in samples if isinstance(samples, list) else [None]:
-        if not isinstance(sample, dict) or not {'img_id', 'pred_instances'} <= set(sample):
-            raise PredictionGridError(
-                f"'{file}' does not hold predictions as tools/test.py --out writes them: a list with "
-                'img_id and pred_instances for each image. Name such a file.'
-            )
-        if 'masks' not in sample['pred_instances']:
-            raise PredictionGridError(
-                f"The predictions '{file}' have boxes but no masks. Name those of a model with a "
-                'mask head.'
-            )
-    return samples
 
 
 def choose_images(coco: COCO, wanted: Sequence[str] | None = None, count: int = 6) -> list[int]:
@@ -157,7 +124,7 @@ def draw_prediction_grid(
     Args:
         coco: The annotations.
         image_folder: Where the images are.
-        predictions: For each column's title, the list that ``tools/test.py --out`` writes.
+        predictions: For each column's title, what `rs4d.evaluation.read_results` returns.
         image_ids: The rows.
         score_thr: Predictions below are not drawn.
         cell_height: Height of a row in pixels; a row's images keep their aspect.
@@ -166,57 +133,63 @@ def draw_prediction_grid(
         The picture, BGR, uint8.
 
     Raises:
-        PredictionGridError: If a prediction file lacks one of the images or has masks of another
-            size, or an image is not there or does not decode.
+        PredictionGridError: If predictions are of images that the annotations have not, or have masks
+            of another size.
+        DatasetNotFoundError: An image is not there.
+        ImageDecodeError: It does not decode.
     """
-    by_image = {
-        name: {sample['img_id']: sample['pred_instances'] for sample in samples}
-        for name, samples in predictions.items()
-    }
-    category_index = {category: i for i, category in enumerate(sorted(coco.getCatIds()))}
+    columns = {name: _by_image(coco, name, found) for name, found in predictions.items()}
+    colours = {category: i for i, category in enumerate(sorted(coco.getCatIds()))}
     rows = []
     for image_id in image_ids:
-        path = image_folder / coco.loadImgs([image_id])[0]['file_name']
-        image = cv2.imread(str(path))
-        if image is None:
-            raise PredictionGridError(
-                f'{path} is not there or is not an image. Name the folder that the annotation '
-                "file's file_name entries are relative to."
-            )
-        annotations = coco.loadAnns(coco.getAnnIds(image_id))
-        cells = [
-            image,
-            draw_instances(
-                image,
-                [coco.annToMask(ann) for ann in annotations],
-                [category_index[ann['category_id']] for ann in annotations],
-            ),
-        ]
-        for name, found in by_image.items():
-            if image_id not in found:
-                raise PredictionGridError(
-                    f'The predictions "{name}" hold nothing on image {image_id} ({path.name}). They '
-                    'were made on another data set or split. Give annotations and images of theirs.'
-                )
-            for mask in found[image_id]['masks']:
-                if tuple(mask['size']) != image.shape[:2]:
+        entry = coco.imgs[image_id]
+        path = image_folder / entry['file_name']
+        image = decode(read_file(path), str(path), noted=(entry['width'], entry['height']))
+        truth = coco.loadAnns(coco.getAnnIds(image_id))
+        cells = [image, _draw(coco, image, truth, colours)]
+        for name, found in columns.items():
+            # Best last, so that it lies on top.
+            shown = sorted(found[image_id], key=lambda instance: instance['score'])
+            shown = [instance for instance in shown if instance['score'] >= score_thr]
+            for instance in shown:
+                size = instance['segmentation']['size']
+                if tuple(size) != image.shape[:2]:
                     raise PredictionGridError(
-                        f'The predictions "{name}" on image {image_id} have masks of '
-                        f'{mask["size"]} pixels, but {path} has {list(image.shape[:2])}. They were '
-                        'made on another data set.'
+                        f'The predictions "{name}" on image {image_id} have masks of {size} pixels, '
+                        f'but {path} has {list(image.shape[:2])}. They were made on another data set.'
                     )
-            cells.append(_draw_prediction(image, found[image_id], score_thr))
+            scores = [instance['score'] for instance in shown]
+            cells.append(_draw(coco, image, shown, colours, scores))
         rows.append([_resize(cell, cell_height) for cell in cells])
     return _assemble(rows, ['image', 'truth', *predictions])
 
 
-def _draw_prediction(image: np.ndarray, found: Mapping[str, Any], score_thr: float) -> np.ndarray:
-    scores = np.asarray(found['scores'])
-    # Best last, so that it lies on top.
-    order = [i for i in np.argsort(scores) if scores[i] >= score_thr]
-    masks = [mask_util.decode(found['masks'][i]) for i in order]
-    labels = [int(found['labels'][i]) for i in order]
-    return draw_instances(image, masks, labels, [float(scores[i]) for i in order])
+def _by_image(
+    coco: COCO, name: str, found: Sequence[dict[str, Any]]
+) -> dict[int, list[dict[str, Any]]]:
+    """Group predictions, of which there may be none on an image."""
+    grouped = defaultdict(list)
+    for instance in found:
+        image, category = instance['image_id'], instance['category_id']
+        if image not in coco.imgs or category not in coco.cats:
+            raise PredictionGridError(
+                f'The predictions "{name}" are of image {image} and category {category}, and not both '
+                'are in the annotations: they were made on another data set or split. Give annotations '
+                'and images of theirs.'
+            )
+        grouped[image].append(instance)
+    return grouped
+
+
+def _draw(
+    coco: COCO,
+    image: np.ndarray,
+    instances: Sequence[dict[str, Any]],
+    colours: Mapping[int, int],
+    scores: Sequence[float] | None = None,
+) -> np.ndarray:
+    masks = [coco.annToMask(instance) for instance in instances]
+    return draw_instances(image, masks, [colours[x['category_id']] for x in instances], scores)
 
 
 def _resize(image: np.ndarray, height: int) -> np.ndarray:

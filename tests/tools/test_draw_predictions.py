@@ -1,7 +1,6 @@
 """The picture of several models, from prediction files of tools/test.py to explanations."""
 
 import json
-import pickle
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -27,7 +26,7 @@ def data(scenes: Path) -> tuple[str | Path, ...]:
 @pytest.fixture
 def predictions(trained: Trained, config: str, call: Call, tmp_path: Path) -> Path:
     """A file of predictions on both val scenes."""
-    out = tmp_path / 'one.pkl'
+    out = tmp_path / 'one.json'
     options = ('--work-dir', tmp_path / 'w', '--out', out)
     code, output, _ = call('test.py', config, trained[0] / 'epoch_1.pth', *options)
     assert code == 0, output[-2000:]
@@ -37,7 +36,7 @@ def predictions(trained: Trained, config: str, call: Call, tmp_path: Path) -> Pa
 def test_a_row_an_image_and_a_column_a_model(
     predictions: Path, data: tuple, scenes: Path, call: Call, tmp_path: Path
 ) -> None:
-    other = Path(shutil.copy(predictions, tmp_path / 'two.pkl'))
+    other = Path(shutil.copy(predictions, tmp_path / 'two.json'))
     out = tmp_path / 'new' / 'grid.png'
     options = (*data, '--score-thr', '0', '--out', out)
     code, output, _ = call(TOOL, predictions, other, *options)
@@ -69,20 +68,20 @@ def test_mistakes_are_explained(predictions: Path, data: tuple, call: Call, tmp_
     assert str(missing) in rejected(missing, *data, *out)
     assert '--annotations' in rejected(predictions, '--annotations', missing, *data[2:], *out)
     assert '--image-dir' in rejected(predictions, *data[:2], '--image-dir', missing, *out)
-    assert 'file_name' in rejected(predictions, *data[:2], '--image-dir', tmp_path, *out)
+    assert 'correct the folder' in rejected(predictions, *data[:2], '--image-dir', tmp_path, *out)
     assert '2 titles for 1' in rejected(predictions, *data, *out, '--names', 'a', 'b')
     assert 'same title' in rejected(predictions, predictions, *data, *out)
     assert "'b.png'" in rejected(predictions, *data, *out, '--images', 'b.png')
     assert '.png or .jpg' in rejected(predictions, *data, '--out', tmp_path / 'a.txt')
-    text = tmp_path / 'text.pkl'
-    text.write_text('no pickle')
+    text = tmp_path / 'text.json'
+    text.write_text('no JSON')
     assert str(text) in rejected(text, *data, *out)
-    wrong = tmp_path / 'wrong.pkl'
-    wrong.write_bytes(pickle.dumps(dict(a=1)))
+    wrong = tmp_path / 'wrong.json'
+    wrong.write_text('{"a": 1}')
     assert 'tools/test.py --out' in rejected(wrong, *data, *out)
-    elsewhere = pickle.loads(predictions.read_bytes())
-    for sample in elsewhere:
-        sample['img_id'] += 1000
-    wrong.write_bytes(pickle.dumps(elsewhere))
+    elsewhere = json.loads(predictions.read_text())
+    for instance in elsewhere:
+        instance['image_id'] += 1000
+    wrong.write_text(json.dumps(elsewhere))
     assert 'another data set or split' in rejected(wrong, *data, *out)
     assert not out[1].exists()

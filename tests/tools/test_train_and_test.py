@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import re
 import signal
 import subprocess
@@ -36,7 +35,7 @@ def test_test_prints_and_writes_the_metrics(
     trained: Trained, config: str, tmp_path: Path, call: Call
 ) -> None:
     checkpoint = trained[0] / 'epoch_1.pth'
-    out = tmp_path / 'predictions.pkl'
+    out = tmp_path / 'predictions.json'
     options = ('--work-dir', tmp_path / 'w', '--out', out, '--show-dir', 'pictures')
     code, output, _ = call('test.py', config, checkpoint, *options)
     assert code == 0, output[-2000:]
@@ -45,7 +44,8 @@ def test_test_prints_and_writes_the_metrics(
         assert 0 <= metrics[f'coco/{name}'] <= 1
         assert re.search(rf'coco/{name} +{metrics[f"coco/{name}"]:.4f}', output)
     assert metrics['checkpoint'] == str(checkpoint)
-    assert len(pickle.loads(out.read_bytes())) == 2
+    for instance in json.loads(out.read_text()):
+        assert sorted(instance) == ['bbox', 'category_id', 'image_id', 'score', 'segmentation']
     pictures = list((tmp_path / 'w').rglob('pictures/*'))
     assert len(pictures) == 2
     for picture in pictures:
@@ -56,7 +56,7 @@ def test_test_prints_and_writes_the_metrics(
     code, output, _ = call('test.py', config, checkpoint, *options)
     assert code == 0, output[-2000:]
     assert len(list((tmp_path / 'w').glob('metrics*.json'))) == 2
-    assert len(list(tmp_path.glob('predictions*.pkl'))) == 2
+    assert len(list(tmp_path.glob('predictions*.json'))) == 2
 
 
 def test_resume_goes_on_after_the_last_epoch(

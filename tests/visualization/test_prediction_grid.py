@@ -9,6 +9,7 @@ import pytest
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
+from rs4d.datasets import DatasetNotFoundError
 from rs4d.visualization import (
     PredictionGridError,
     choose_images,
@@ -46,12 +47,8 @@ def scene(tmp_path: Path) -> tuple[COCO, Path, np.ndarray]:
 
 def prediction(mask: np.ndarray, score: float) -> list[dict]:
     rle = mask_util.encode(np.asfortranarray(mask))
-    return [
-        dict(
-            img_id=7,
-            pred_instances=dict(scores=np.array([score]), labels=np.array([0]), masks=[rle]),
-        )
-    ]
+    rle['counts'] = rle['counts'].decode()
+    return [dict(image_id=7, category_id=3, score=score, segmentation=rle)]
 
 
 def test_instances_are_tinted_inside_only() -> None:
@@ -75,16 +72,24 @@ def test_grid_has_a_column_for_truth_and_each_model(scene: tuple[COCO, Path, np.
 
 def test_predictions_of_another_split_are_refused(scene: tuple[COCO, Path, np.ndarray]) -> None:
     coco, folder, mask = scene
-    other = prediction(mask, 0.9)
-    other[0]['img_id'] = 8
-    with pytest.raises(PredictionGridError, match='another data set or split'):
-        draw_prediction_grid(coco, folder, {'model': other}, [7])
+    for change in (dict(image_id=8), dict(category_id=1)):
+        other = [prediction(mask, 0.9)[0] | change]
+        with pytest.raises(PredictionGridError, match='another data set or split'):
+            draw_prediction_grid(coco, folder, {'model': other}, [7])
+
+
+def test_an_image_without_predictions_is_drawn_as_it_is(
+    scene: tuple[COCO, Path, np.ndarray],
+) -> None:
+    coco, folder, _ = scene
+    grid = draw_prediction_grid(coco, folder, {'model': []}, [7], cell_height=32)
+    assert not grid[24:56, 104:152].any()
 
 
 def test_missing_image_is_named(scene: tuple[COCO, Path, np.ndarray]) -> None:
     coco, folder, _ = scene
     (folder / 'a.png').unlink()
-    with pytest.raises(PredictionGridError, match=r'a\.png'):
+    with pytest.raises(DatasetNotFoundError, match=r'a\.png'):
         draw_prediction_grid(coco, folder, {}, [7])
 
 

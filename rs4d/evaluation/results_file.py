@@ -1,0 +1,167 @@
+"""Files of predictions: COCO results, and MMDetection's pickles read as data."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import METRICS
+from mmdet.structures.mask import encode_mask_results
+from mmengine.evaluator import BaseMetric
+
+from rs4d.checkpoints.plain_data import read_pickle
+from rs4d.datasets.masks import run_lengths
+from rs4d.errors import UserError
+from rs4d.files import write_json
+
+
+class ResultsFileError(UserError, ValueError):
+    """Predictions cannot be written or read, or are more than data."""
+
+
+@METRICS.register_module()
+class ResultsFile(BaseMetric):
+    """Writes the predictions as COCO results and scores nothing.
+
+    The file is a JSON list with ``image_id``, ``category_id``, ``score``, ``bbox`` as left, top, width
+    and height, and for models with masks ``segmentation`` as COCO's run lengths, for each instance.
+
+    Args:
+        path: The file.
+        category_ids: The annotation file's category of each label.
+        **kwargs: MMEngine's ``BaseMetric``.
+    """
+
+    default_prefix = 'results'
+
+    def __init__(self, path: str | Path, category_ids: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.category_ids = list(category_ids)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Keep the predictions of a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dicts with ``img_id`` and ``pred_instances``.
+        """
+        for sample in data_samples:
+            self.results.append(_coco_results(sample, self.category_ids))
+
+    def compute_metrics(self, results: list[list[dict[str, Any]]]) -> dict[str, float]:
+        """Write the file.
+
+        Args:
+            results: The predictions of each image.
+
+        Returns:
+            No scores.
+
+        Raises:
+            FileWriteError: It cannot be written.
+        """
+        write_json(self.path, [instance for image in results for instance in image])
+        return {}
+
+
+def write_results_of(loop: Any, path: str | Path) -> None:
+    """Let a test write its predictions when it ends.
+
+    Args:
+        loop: A built test loop.
+        path: The file, ending in ``.json``.
+
+    Raises:
+        ResultsFileError: The file's name is not JSON's, or the data set has no categories.
+    """
+    path, dataset = Path(path), loop.dataloader.dataset
+    if path.suffix != '.json':
+        raise ResultsFileError(
+            f"--out '{path}': predictions are written as COCO results; end the file's name in .json."
+        )
+    while not hasattr(dataset, 'cat_ids') and hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    if not hasattr(dataset, 'cat_ids'):
+        raise ResultsFileError(
+            f"--out '{path}': a {type(dataset).__name__} has no categories that predictions could be "
+            'of. Leave --out away, or test on one COCO data set.'
+        )
+    loop.evaluator.metrics.append(ResultsFile(path, dataset.cat_ids))
+
+
+def read_results(path: str | Path, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Read predictions as data; nothing that a file may hold is run.
+
+    Args:
+        path: COCO results as `ResultsFile` writes them, or a pickle (``.pkl``, ``.pickle``) of
+            MMDetection's ``DumpDetResults``.
+        category_ids: The category of each label in a pickle, which has no other.
+
+    Returns:
+        A dict an instance: ``image_id``, ``category_id``, ``score``, ``bbox`` and ``segmentation``.
+
+    Raises:
+        ResultsFileError: The file is missing, holds something else, or has no masks.
+        UnsafeCheckpointError: A pickle holds more than data.
+        CheckpointMismatchError: A pickle is cut off, or is none.
+    """
+    path = Path(path)
+    try:
+        if path.suffix in ('.pkl', '.pickle'):
+            samples = read_pickle(path)
+            found = [x for sample in samples for x in _coco_results(sample, category_ids)]
+        else:
+            found = json.loads(path.read_bytes())
+        if not isinstance(found, list):
+            raise TypeError(f'it is a {type(found).__name__}')
+        for number, instance in enumerate(found):
+            _check(instance, f'instance {number}')
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
+        raise ResultsFileError(
+            f"The predictions '{path}' cannot be read ({reason}). Name COCO results with masks, as "
+            'tools/test.py --out FILE.json writes them.'
+        ) from error
+    return found
+
+
+def _coco_results(sample: Mapping[str, Any], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The instances of an image of MMDetection's, as COCO results."""
+    instances = sample['pred_instances']
+    boxes = np.asarray(instances['bboxes'].cpu(), float).reshape(-1, 4)
+    boxes[:, 2:] -= boxes[:, :2]
+    results = [
+        dict(image_id=sample['img_id'], category_id=category_ids[label], score=score, bbox=box)
+        for label, score, box in zip(
+            instances['labels'].tolist(),
+            instances['scores'].tolist(),
+            boxes.round(3).tolist(),
+            strict=True,
+        )
+    ]
+    if 'masks' in instances:
+        masks = instances['masks']
+        if isinstance(masks, torch.Tensor):
+            masks = encode_mask_results(masks.cpu().numpy())
+        for result, mask in zip(results, masks, strict=True):
+            counts = mask['counts']
+            counts = counts.decode('ascii') if isinstance(counts, bytes) else counts
+            result['segmentation'] = dict(size=[int(side) for side in mask['size']], counts=counts)
+    return results
+
+
+def _check(instance: Any, where: str) -> None:
+    """Refuse what would fail later, in the middle of a picture."""
+    for key, kinds in (('image_id', int), ('category_id', int), ('score', (int, float))):
+        if not isinstance(instance[key], kinds):
+            raise TypeError(f'{where} has the {key} {instance[key]!r}')
+    mask = instance['segmentation']
+    height, width = mask['size']
+    counts = run_lengths(mask['counts'])
+    if counts is None or counts.sum() != height * width:
+        raise ValueError(f'{where} has a segmentation that is no mask of {height}x{width} pixels')
