@@ -1,10 +1,9 @@
 """A bar in the terminal that says how far a training is and how long it will take."""
 
 import logging
-import os
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 from mmdet.registry import HOOKS
@@ -13,164 +12,34 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from tqdm import tqdm
 
-_ERASE = '\r\x1b[2K'
-_SHORTEST_BAR = 8
+
+class _Bar(tqdm):
+    # A thread that watches the bars would be copied into the data loaders' workers.
+    monitor_interval = 0
 
 
-class StatusTerminal:
-    """A terminal whose last line shows a status, while what is written goes above it.
+class _Clearing:
+    """A stream to the terminal that takes the bar away before anything is written.
 
-    Stands in the place of a stream, such as that of a log handler.
-
-    Args:
-        stream: The terminal.
-        interval: Seconds that have to pass between two states of the status.
+    The bar is back with the next step; until then the text, which may be the error that ends the
+    run, stands alone.
     """
 
-    def __init__(self, stream: TextIO, interval: float = 0.1) -> None:
+    def __init__(self, stream: TextIO, clear: Callable[[], None]) -> None:
         self.stream = stream
-        self.interval = interval
-        self._status = ''
-        self._shown_at = float('-inf')
-        self._process = os.getpid()
+        self._clear = clear
 
     def write(self, text: str) -> int:
-        """Write above the status.
-
-        Args:
-            text: Usually whole lines.
-
-        Returns:
-            Its length.
-        """
-        # A worker of a data loader has a copy of the status, which is soon out of date.
-        redraw = self._status and os.getpid() == self._process and text.endswith('\n')
-        self.stream.write(
-            (_ERASE if self._status else '') + text + (self._status if redraw else '')
-        )
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush the stream."""
-        self.stream.flush()
-
-    def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
-        return self.stream.isatty()
-
-    def due(self) -> bool:
-        """Whether it is time for another status."""
-        return time.monotonic() - self._shown_at >= self.interval
-
-    def show(self, status: str) -> None:
-        """Exchange the status.
-
-        Args:
-            status: One line that fits the terminal.
-        """
-        self._status = status
-        self._shown_at = time.monotonic()
-        self.stream.write(_ERASE + status)
-        self.stream.flush()
-
-    def clear(self) -> None:
-        """Take the status away."""
-        if self._status:
-            self._status = ''
-            self.stream.write(_ERASE)
-            self.stream.flush()
-
-    def leave(self) -> None:
-        """Let the status stand where it is, and go on below it."""
-        if self._status:
-            self._status = ''
-            self.stream.write('\n')
-            self.stream.flush()
-
-    def columns(self) -> int:
-        """Width of the terminal in characters."""
-        try:
-            return os.get_terminal_size(self.stream.fileno()).columns or 80
-        except OSError:
-            # A stream that calls itself a terminal and has no size.
-            return 80
-
-
-class OtherStream:
-    """Another stream to a terminal with a status, which makes way for what is written here.
-
-    The status stays away until it next changes: the text may be the error that ends the run.
-
-    Args:
-        stream: Usually the standard output or the standard error stream.
-        terminal: Has the status.
-    """
-
-    def __init__(self, stream: TextIO, terminal: StatusTerminal) -> None:
-        self._stream = stream
-        self._terminal = terminal
-
-    def write(self, text: str) -> int:
-        """Write in the place of the status.
-
-        Args:
-            text: Anything.
-
-        Returns:
-            Its length.
-        """
-        self._terminal.clear()
-        return self._stream.write(text)
+        self._clear()
+        return self.stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-class Stage:
-    """Something of a known number of steps that is under way.
-
-    Args:
-        name: What is done.
-        total: Number of steps.
-        first: Number of steps that were done before, in an interrupted run.
-    """
-
-    def __init__(self, name: str, total: int, first: int = 0) -> None:
-        self.name = name
-        self.total = total
-        self.first = first
-        self._start = time.monotonic()
-
-    def bar(self, done: int, columns: int, note: str = '', unicode: bool = True) -> str:
-        """Draw how far it is.
-
-        Args:
-            done: Steps done, those before an interruption included.
-            columns: Width.
-            note: Stands at the end, if that leaves room for the bar.
-            unicode: Whether there are block characters.
-
-        Returns:
-            One line, with the time taken, the time to go (at the average speed of this run, all
-            that happens between steps included) and the speed.
-        """
-        parts = dict(
-            n=done,
-            total=self.total,
-            elapsed=time.monotonic() - self._start,
-            initial=self.first,
-            prefix=self.name,
-            unit='step',
-            ascii=not unicode,
-        )
-        text = tqdm.format_meter(**parts, postfix=note, bar_format='{l_bar}{r_bar}')
-        room = len(text) + _SHORTEST_BAR <= columns
-        return tqdm.format_meter(**parts, postfix=note if room and note else None, ncols=columns)
+        return getattr(self.stream, name)
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Show a progress bar with the time to go, where the log goes to a terminal.
+    """Show tqdm's bar with the time to go, where the log goes to a terminal.
 
     The bar is the last line of the terminal; lines of the log, warnings and what libraries print
     appear above it. Validation and test have a bar of their own, which goes when they end. Where the
@@ -185,20 +54,15 @@ class ProgressHook(Hook):
 
     def __init__(self, keys: Sequence[str] = ('loss', 'error')) -> None:
         self.keys = tuple(keys)
-        self._terminal: StatusTerminal | None = None
-        self._handlers: list[tuple[logging.StreamHandler, TextIO]] = []
-        self._others: dict[str, OtherStream] = {}
-        self._train: Stage | None = None
-        self._pass: Stage | None = None
+        self._stream: TextIO | None = None
+        self._restore: list[Callable[[], Any]] = []
+        self._train: _Bar | None = None
+        self._pass: _Bar | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Take the last line of the terminal, if there is one.
-
-        Args:
-            runner: The runner.
-        """
+        """Take the last line of the terminal, if there is one."""
         self._open(runner)
-        self._train = Stage('train', runner.max_iters, runner.iter)
+        self._train = self._bar('train', runner.max_iters, runner.iter)
 
     def after_train_iter(
         self,
@@ -207,128 +71,102 @@ class ProgressHook(Hook):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Move the bar.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch in its epoch.
-            data_batch: The batch.
-            outputs: What the model returned.
-        """
-        if self._terminal is None or self._train is None:
+        """Move the bar."""
+        if self._train is None:
             return
-        done = runner.iter + 1
+        scalars = runner.message_hub.log_scalars
+        present = [key for key in self.keys if f'train/{key}' in scalars]
+        self._train.set_postfix_str(
+            ' '.join(f'{key} {scalars[f"train/{key}"].current():.4g}' for key in present),
+            refresh=False,
+        )
+        self._train.update(runner.iter + 1 - self._train.n)
         # A training that is asked to stop has no further step.
-        stopping = getattr(runner.train_loop, 'stopping', 0)
-        if self._terminal.due() or stopping or done >= self._train.total:
-            scalars = runner.message_hub.log_scalars
-            present = [key for key in self.keys if f'train/{key}' in scalars]
-            note = ' '.join(f'{key} {scalars[f"train/{key}"].current():.4g}' for key in present)
-            self._show(self._train, done, note)
-        if stopping:
+        if getattr(runner.train_loop, 'stopping', 0):
             self._close()
 
     def after_train(self, runner: Runner) -> None:
-        """Give the terminal back.
-
-        Args:
-            runner: The runner.
-        """
+        """Give the terminal back."""
         self._close()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Begin a bar for the validation.
-
-        Args:
-            runner: The runner.
-        """
-        self._pass = Stage('validation', len(runner.val_dataloader))
+        """Begin a bar for the validation."""
+        self._clear()
+        self._pass = self._bar('validation', len(runner.val_dataloader))
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Move the validation's bar.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch.
-            data_batch: The batch.
-            outputs: What the model returned.
-        """
+        """Move the validation's bar."""
         self._move_pass(batch_idx)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Begin a bar for the test.
-
-        Args:
-            runner: The runner.
-        """
+        """Begin a bar for the test."""
         self._open(runner)
-        self._pass = Stage('test', len(runner.test_dataloader))
+        self._pass = self._bar('test', len(runner.test_dataloader))
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Move the test's bar.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch.
-            data_batch: The batch.
-            outputs: What the model returned.
-        """
+        """Move the test's bar."""
         self._move_pass(batch_idx)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Give the terminal back.
-
-        Args:
-            runner: The runner.
-            metrics: Results of the test.
-        """
+        """Give the terminal back."""
         self._close()
 
-    def _move_pass(self, batch_idx: int) -> None:
-        if self._terminal is None or self._pass is None:
-            return
-        done = batch_idx + 1
-        if done >= self._pass.total:
-            # Metrics are computed next, and some of their libraries print.
-            self._terminal.clear()
-        elif self._terminal.due():
-            self._show(self._pass, done)
+    def _bar(self, name: str, total: int, first: int = 0) -> _Bar | None:
+        if self._stream is None:
+            return None
+        # Without smoothing the time to go counts all that happens between steps.
+        return _Bar(
+            desc=name,
+            total=total,
+            initial=first,
+            file=self._stream,
+            unit='step',
+            dynamic_ncols=True,
+            smoothing=0,
+            leave=False,
+            position=0,
+        )
 
-    def _show(self, stage: Stage, done: int, note: str = '') -> None:
-        if self._terminal is not None:
-            unicode = 'utf' in (getattr(self._terminal.stream, 'encoding', None) or '').lower()
-            # The last column stays free: some terminals break the line there.
-            self._terminal.show(stage.bar(done, self._terminal.columns() - 1, note, unicode))
+    def _move_pass(self, batch_idx: int) -> None:
+        if self._pass is None:
+            return
+        self._pass.update(batch_idx + 1 - self._pass.n)
+        if self._pass.n >= self._pass.total:
+            # Metrics are computed next, and some of their libraries print.
+            self._pass.close()
+            self._pass = None
+
+    def _clear(self) -> None:
+        for bar in (self._train, self._pass):
+            if bar is not None:
+                bar.clear()
 
     def _open(self, runner: Runner) -> None:
-        if self._terminal is not None or not is_main_process():
+        if self._restore or not is_main_process():
             return
         for handler in runner.logger.handlers:
-            if not isinstance(handler, logging.StreamHandler) or not handler.stream.isatty():
-                continue
-            if self._terminal is None:
-                self._terminal = StatusTerminal(handler.stream)
-            if handler.stream is self._terminal.stream:
-                self._handlers.append((handler, handler.stream))
-                handler.setStream(self._terminal)
+            if isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
+                stream = self._stream = handler.stream
+                handler.setStream(_Clearing(stream, self._clear))
+                self._restore.append(partial(handler.setStream, stream))
         for name in ('stdout', 'stderr'):
             stream = getattr(sys, name)
-            if self._terminal is not None and stream is not None and stream.isatty():
+            if self._stream is not None and stream is not None and stream.isatty():
                 # Warnings, and what libraries print.
-                self._others[name] = OtherStream(stream, self._terminal)
-                setattr(sys, name, self._others[name])
+                setattr(sys, name, _Clearing(stream, self._clear))
+                self._restore.append(partial(setattr, sys, name, stream))
 
     def _close(self) -> None:
-        if self._terminal is not None:
-            self._terminal.leave()
-        for handler, stream in self._handlers:
-            handler.setStream(stream)
-        for name, other in self._others.items():
-            if getattr(sys, name) is other:
-                setattr(sys, name, other._stream)
-        self._handlers, self._others = [], {}
-        self._terminal = self._train = self._pass = None
+        if self._train is not None:
+            self._train.leave = True
+            self._train.close()
+        if self._pass is not None:
+            self._pass.close()
+        for restore in self._restore:
+            restore()
+        self._restore = []
+        self._stream = self._train = self._pass = None
