@@ -1,7 +1,10 @@
-"""Configs of data sets inside of those that repeat, join and mix them."""
+"""What configs say of data sets: those inside of wrappers, and their classes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from mmengine.fileio import list_from_file
+from mmengine.registry import DATASETS
 
 
 def inner_datasets(settings: Any) -> Iterator[dict[str, Any]]:
@@ -21,3 +24,23 @@ def inner_datasets(settings: Any) -> Iterator[dict[str, Any]]:
         settings = [inner] if isinstance(inner, Mapping) else inner
     for part in settings:
         yield from inner_datasets(part)
+
+
+def dataset_classes(settings: Mapping[str, Any], scope: str = 'mmdet') -> tuple[str, ...]:
+    """Find the classes of a data set without building it.
+
+    Args:
+        settings: The config of a data set, without wrappers.
+        scope: Where its type is looked up.
+
+    Returns:
+        Its class names, none if it has no labels.
+    """
+    classes = (settings.get('metainfo') or {}).get('classes')
+    if classes is None:
+        kind = settings['type']
+        if isinstance(kind, str):
+            with DATASETS.switch_scope_and_registry(scope) as registry:
+                kind = registry.get(kind)
+        classes = getattr(kind, 'METAINFO', {}).get('classes', ())
+    return tuple(list_from_file(classes) if isinstance(classes, str) else classes)

@@ -12,16 +12,14 @@ square. ``num_classes = None`` means as many as the training's data set has clas
 import copy
 import difflib
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.fileio import list_from_file
-from mmengine.registry import DATASETS
 
 from rs4d.errors import ConfigError
 
-from .data_sets import inner_datasets
+from .data_sets import dataset_classes, inner_datasets
 
 _REFERENCE = re.compile(r'\$\{([^{}]*)\}')
 
@@ -176,7 +174,9 @@ def _size(value: Any) -> tuple[int, int]:
 def _count_classes(root: Any) -> int:
     where = 'train_dataloader.dataset'
     settings = _fill(copy.deepcopy(follow(root, where)), root, where)
-    found = {str(inner['type']): _classes(inner, root) for inner in inner_datasets(settings)}
+    scope = root.get('default_scope', 'mmdet')
+    inner = list(inner_datasets(settings))
+    found = {str(data['type']): len(dataset_classes(data, scope)) for data in inner}
     known = [count for count in found.values() if count]
     if not known:
         raise ConfigError(
@@ -185,14 +185,3 @@ def _count_classes(root: Any) -> int:
             "metainfo=dict(classes=('ship', 'plane')) of the data sets."
         )
     return known[0]
-
-
-def _classes(settings: Mapping[str, Any], root: Any) -> int:
-    classes = (settings.get('metainfo') or {}).get('classes')
-    if classes is None:
-        kind = settings['type']
-        if isinstance(kind, str):
-            with DATASETS.switch_scope_and_registry(root.get('default_scope', 'mmdet')) as registry:
-                kind = registry.get(kind)
-        classes = getattr(kind, 'METAINFO', {}).get('classes', ())
-    return len(list_from_file(classes) if isinstance(classes, str) else classes)

@@ -1,7 +1,7 @@
 """Check every data set that a config names, and collect all that is wrong."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,36 +142,47 @@ def _failure(error: UserError, name: str) -> Finding:
     return Finding(ERROR, check, name, 1, str(error))
 
 
+def wrong_heads(heads: Iterable[tuple[str, Any]], classes: Sequence[str]) -> list[str]:
+    """Find the heads that count other classes than the data set has.
+
+    Args:
+        heads: Dotted names of a model's parts, and what they have as ``num_classes``.
+        classes: The data set's classes.
+
+    Returns:
+        Their settings, such as ``'roi_head.bbox_head.0.num_classes=80'``.
+    """
+    wrong = []
+    for name, number in heads:
+        # Region proposals and semantic branches count something else. The stages of a cascade are a
+        # list of heads.
+        last = [part for part in name.split('.') if not part.isdigit()][-1:]
+        head = last and last[0].endswith('head') and 'rpn' not in name and 'semantic' not in name
+        if head and type(number) is int and number != len(classes):
+            wrong.append(f'{name}.num_classes={number}')
+    return wrong
+
+
 def _check_heads(cfg: Config, subset: Subset) -> list[Finding]:
-    """Compare the heads' number of classes with the data set's."""
-    if not subset.classes or not cfg.get('model'):
-        return []
-    heads = [
-        (name, number)
-        for name, number in _numbers_of_classes(cfg.model, 'model')
-        if 'rpn' not in name and 'semantic' not in name and number != len(subset.classes)
-    ]
-    if not heads:
+    wrong = wrong_heads(_numbers_of_classes(cfg.get('model'), 'model'), subset.classes)
+    if not subset.classes or not wrong:
         return []
     meaning = (
         f'The data set has {len(subset.classes)} classes. Set num_classes to that, or use the data '
         'set that the model is for.'
     )
-    examples = [f'{name}.num_classes={number}' for name, number in heads]
-    return [Finding(ERROR, 'num_classes', subset.name, len(heads), meaning, examples)]
+    return [Finding(ERROR, 'num_classes', subset.name, len(wrong), meaning, wrong)]
 
 
-def _numbers_of_classes(settings: Any, name: str) -> Iterator[tuple[str, int]]:
+def _numbers_of_classes(settings: Any, name: str) -> Iterator[tuple[str, Any]]:
+    items: Iterable[tuple[Any, Any]] = ()
     if isinstance(settings, Mapping):
-        number = settings.get('num_classes')
-        if isinstance(number, int) and name.split('.')[-1].rstrip('0123456789').endswith('head'):
-            yield name, number
-        for key, value in settings.items():
-            yield from _numbers_of_classes(value, f'{name}.{key}')
+        yield name, settings.get('num_classes')
+        items = settings.items()
     elif isinstance(settings, (list, tuple)):
-        for number, value in enumerate(settings):
-            # The stages of a cascade are a list of heads.
-            yield from _numbers_of_classes(value, f'{name}{number}')
+        items = enumerate(settings)
+    for key, value in items:
+        yield from _numbers_of_classes(value, f'{name}.{key}')
 
 
 def _check_evaluators(cfg: Config, subset: Subset) -> list[Finding]:

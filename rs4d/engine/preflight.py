@@ -11,8 +11,10 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
 from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, require_checkpoint
+from rs4d.config import dataset_classes, inner_datasets
+from rs4d.datasets.config_checks import wrong_heads
 from rs4d.engine.random_state import kept_random_state
-from rs4d.errors import InputSizeError, SetupError, UserError
+from rs4d.errors import InputSizeError, Problems, SetupError, UserError
 
 # Enough to meet images of other sizes without reading the set.
 _SAMPLES = 4
@@ -84,20 +86,24 @@ def check_training(runner: Runner) -> None:
         UserError: A file of the data is missing or not what the data set expects.
     """
     cfg, model = runner.cfg, _unwrapped(runner.model)
+    problems = Problems()
     with kept_random_state():
-        check_pretrained(model)
+        with problems.noted():
+            check_pretrained(model)
         if cfg.get('load_from'):
             resume = bool(cfg.get('resume'))
-            check_checkpoint(
-                model,
-                cfg.load_from,
-                '--resume' if resume else 'load_from',
-                complete=resume,
-                other_classes=not resume,
-            )
-        _check_data(runner, model, 'train')
-        if cfg.get('val_dataloader') is not None:
-            _check_data(runner, model, 'val')
+            with problems.noted():
+                check_checkpoint(
+                    model,
+                    cfg.load_from,
+                    '--resume' if resume else 'load_from',
+                    complete=resume,
+                    other_classes=not resume,
+                )
+        for split in ('train', 'val'):
+            if cfg.get(f'{split}_dataloader') is not None:
+                _check_data(runner, model, split, problems)
+    problems.raise_all()
 
 
 def check_testing(runner: Runner) -> None:
@@ -112,12 +118,23 @@ def check_testing(runner: Runner) -> None:
         UserError: A file of the data is missing or not what the data set expects.
     """
     model = _unwrapped(runner.model)
+    problems = Problems()
     with kept_random_state():
-        check_checkpoint(model, runner.cfg.load_from, 'the command line', complete=True)
-        _check_data(runner, model, 'test')
+        with problems.noted():
+            check_checkpoint(model, runner.cfg.load_from, 'the command line', complete=True)
+        _check_data(runner, model, 'test', problems)
+    problems.raise_all()
 
 
-def _check_data(runner: Runner, model: nn.Module, split: str) -> None:
+def _check_data(runner: Runner, model: nn.Module, split: str, problems: Problems) -> None:
+    """Note what is wrong with the classes, the files and the sizes of a data set."""
+    with problems.noted():
+        _check_classes(runner.cfg, model, split)
+    with problems.noted():
+        _check_samples(runner, model, split)
+
+
+def _check_samples(runner: Runner, model: nn.Module, split: str) -> None:
     try:
         # Builds the data loader and the evaluator on first use.
         loop = getattr(runner, f'{split}_loop')
@@ -130,9 +147,6 @@ def _check_data(runner: Runner, model: nn.Module, split: str) -> None:
             'paths depend on it.'
         ) from error
     loader = loop.dataloader
-    classes = getattr(loader.dataset, 'metainfo', {}).get('classes')
-    if classes:
-        _check_classes(model, split, classes)
     count = len(loader.dataset)
     if count == 0:
         raise SetupError(
@@ -145,18 +159,16 @@ def _check_data(runner: Runner, model: nn.Module, split: str) -> None:
             _check_sides(model, loader, split, index, encoders)
 
 
-def _check_classes(model: nn.Module, split: str, classes: Any) -> None:
-    for name, module in model.named_modules():
-        number = getattr(module, 'num_classes', None)
-        # Region proposals and semantic branches count something else.
-        if not isinstance(number, int) or 'rpn' in name or 'semantic' in name:
-            continue
-        if name.split('.')[-1].endswith('head') and number != len(classes):
+def _check_classes(cfg: Config, model: nn.Module, split: str) -> None:
+    heads = [(f'model.{n}', getattr(m, 'num_classes', None)) for n, m in model.named_modules()]
+    for settings in inner_datasets(cfg[f'{split}_dataloader'].dataset):
+        classes = dataset_classes(settings, cfg.get('default_scope', 'mmdet'))
+        wrong = wrong_heads(heads, classes)
+        if classes and wrong:
             raise SetupError(
-                f"The model's {name} has num_classes={number}, but the data set of "
-                f'{split}_dataloader has {len(classes)} classes {tuple(classes)}. Set '
-                f'model.{name}.num_classes={len(classes)}, or use the data set that the model is '
-                'for.'
+                f'The data set of {split}_dataloader has {len(classes)} classes {classes}, but the '
+                f'model has {", ".join(wrong)}. Set num_classes={len(classes)} there, or use the '
+                'data set that the model is for.'
             )
 
 

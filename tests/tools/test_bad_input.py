@@ -384,3 +384,30 @@ def test_a_bug_keeps_its_traceback(
     monkeypatch.setattr('rs4d.models.backbones.rsmamba.RSMamba.forward', bug)
     with pytest.raises(ValueError, match='unpack'):
         call('train.py', config, '--work-dir', tmp_path)
+
+
+def test_all_that_is_wrong_is_said_at_once(
+    rejected: Callable[..., str],
+    config: str,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = copied(scenes, tmp_path)
+    monkeypatch.setenv('RS4D_TINY_ROOT', str(root))
+    (root / 'annotations' / 'scenes_val.json').unlink()
+    file = root / 'annotations' / 'scenes_train.json'
+    content = json.loads(file.read_text())
+    content['annotations'][0]['iscrowd'] = '0'
+    content['categories'].reverse()
+    file.write_text(json.dumps(content))
+    options = [f'model.roi_head.{name}.num_classes=7' for name in ('bbox_head', 'mask_head')]
+    message = rejected('train.py', config, '--cfg-options', *options)
+    for part in (
+        *options,
+        'malformed flags: 1',
+        'order of categories',
+        'scenes_val.json',
+    ):
+        assert part in message
+    assert 'Traceback' not in message
