@@ -1,22 +1,27 @@
 """Stage 1: distillation of a frozen encoder into a student."""
 
-from .adaptive_noise_masking import AdaptiveNoiseMasking
+from .corruption import NoiseAndMask
 from .feature_distiller import FeatureDistiller
 from .frozen_teacher import FrozenTeacher
 from .losses import FeatureLoss
 from .matches import AggregatedMatch, BlockMatch, EmbeddingMatch, FeatureMatch
+from .schedules import AdaptiveSchedule, CorruptionSchedule, FixedSchedule, LinearSchedule
 from .teacher_cache.cached_teacher import CachedTeacher
 from .teacher_cache.loading import LoadTeacherEmbedding
 
 __all__ = [
-    'AdaptiveNoiseMasking',
+    'AdaptiveSchedule',
     'AggregatedMatch',
     'BlockMatch',
     'CachedTeacher',
+    'CorruptionSchedule',
     'EmbeddingMatch',
     'FeatureDistiller',
     'FeatureLoss',
     'FeatureMatch',
+    'FixedSchedule',
     'FrozenTeacher',
+    'LinearSchedule',
     'LoadTeacherEmbedding',
+    'NoiseAndMask',
 ]

@@ -31,12 +31,12 @@ class FeatureDistiller(BaseModel):
     Args:
         student: Config of the encoder to train, returning a tuple of maps, with ``embed_dims``.
         teacher: Config of the encoder to follow, likewise.
-        corruption: Config of the module that corrupts the student's input.
+        corruption: Config of the module that corrupts the student's input; by default `NoiseAndMask`.
         losses: What is compared, each a config by the name under which it is logged, which has
             ``loss`` in it: `EmbeddingMatch` for the last maps, `BlockMatch` for blocks against
             blocks, `AggregatedMatch` for the student's blocks through the feature aggregator. The
             default is ``dict(loss_embedding=dict(type='EmbeddingMatch'))``. An entry that is None
-            is left out. The error and the controller follow the last maps, whatever is compared.
+            is left out. The error and the schedule follow the last maps, whatever is compared.
         teacher_cache: Folder of embeddings that ``tools/cache_teacher.py`` has written. The teacher is
             then not built, and the data set's pipeline has to load them by `LoadTeacherEmbedding`.
         teacher_dtype: In what the teacher is held and runs: ``'float32'``, or ``'float16'`` or
@@ -87,7 +87,7 @@ class FeatureDistiller(BaseModel):
             )
         else:
             self.teacher = CachedTeacher(teacher, teacher_cache, normalisation)
-        self.corruption = MODELS.build(corruption or dict(type='AdaptiveNoiseMasking'))
+        self.corruption = MODELS.build(corruption or dict(type='NoiseAndMask'))
         self.adapter = adapter(self.student.embed_dims, self.teacher.embed_dims)
         for match in matches.values():
             match.connect(lambda block: block_channels(self.student, block), self.teacher.channels)
@@ -139,7 +139,7 @@ class FeatureDistiller(BaseModel):
     ) -> dict[str, Tensor]:
         """Compare the student on corrupted images with the teacher on clean ones.
 
-        In training mode the outcome also moves the corruption's controller.
+        In training mode the outcome also moves the corruption's schedule.
 
         Args:
             inputs: Normalised images (B, 3, H, W).
@@ -155,7 +155,7 @@ class FeatureDistiller(BaseModel):
         target = targets[EMBEDDING].float()
         noise_ratio, mask_ratio = self.corruption.noise_ratio, self.corruption.mask_ratio
         with torch.no_grad():
-            corrupted, masked = self._corrupt(inputs, valid)
+            corrupted, masked = self.corruption(inputs, valid)
         maps = encode_blocks(self.student, corrupted, self.student_blocks)
         features = to_grid(self.adapter(maps[EMBEDDING]).float(), target)
         values = {
@@ -164,7 +164,7 @@ class FeatureDistiller(BaseModel):
         }
         error = normalised_l1(features.detach(), target, resize_valid(valid, target)).mean()
         if self.training:
-            self.corruption.update(error)
+            self.corruption.schedule.update(error)
         return dict(**values, error=error, noise_ratio=noise_ratio, mask_ratio=mask_ratio)
 
     @torch.no_grad()
@@ -213,12 +213,6 @@ class FeatureDistiller(BaseModel):
             inputs = inputs * self.teacher_scale + self.teacher_shift
         return self.teacher.maps(inputs, self.teacher_blocks)
 
-    def _corrupt(self, inputs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        if any(match.masked_weight != 1 for match in self.losses.values()):
-            return self.corruption(inputs, valid, with_mask=True)
-        # Nobody asks which patches were masked.
-        return self.corruption(inputs, valid), torch.zeros_like(valid)
-
     def _require_trained_adapter(self, matches: dict[str, FeatureMatch]) -> None:
         trained = any(isinstance(match, EmbeddingMatch) for match in matches.values())
         if not trained and not isinstance(self.adapter, nn.Identity):
@@ -226,7 +220,7 @@ class FeatureDistiller(BaseModel):
                 "FeatureDistiller: the student's last map is as wide as "
                 f"{self.student.embed_dims} channels and the teacher's {self.teacher.embed_dims}, and "
                 'no EmbeddingMatch in losses trains the convolution between them, which the error '
-                'and the controller need. Add one, with a small loss_weight if need be.'
+                'and the schedule need. Add one, with a small loss_weight if need be.'
             )
 
     def _renormalise(

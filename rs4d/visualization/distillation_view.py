@@ -44,7 +44,7 @@ def view_distillation(
 ) -> list[DistillationView]:
     """Corrupt images as a training step would at this moment, and compare student and teacher.
 
-    The distiller is as before afterwards: its controller does not move, and its layers are in the
+    The distiller is as before afterwards: its schedule does not move, and its layers are in the
     mode they were in. Random numbers are drawn.
 
     Args:
@@ -58,7 +58,7 @@ def view_distillation(
     with _in_eval_mode(distiller), _without_compiling():
         target = distiller.teacher_maps(inputs, data_samples)[EMBEDDING].float()
         valid = valid_area(inputs, data_samples)
-        corrupted = distiller.corruption(inputs, valid)
+        corrupted, _ = distiller.corruption(inputs, valid)
         features = to_grid(distiller.adapter(distiller.student(corrupted)[-1]).float(), target)
     preprocessor = distiller.data_preprocessor
     seen, given = _pixels(inputs, preprocessor), _pixels(corrupted, preprocessor)

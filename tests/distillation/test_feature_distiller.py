@@ -44,7 +44,7 @@ def build(**kwargs: object) -> FeatureDistiller:
         type='FeatureDistiller',
         student=STUDENT,
         teacher=dict(type='PatchTeacher'),
-        corruption=dict(type='AdaptiveNoiseMasking', schedule='fixed'),
+        corruption=dict(type='NoiseAndMask', schedule=dict(type='FixedSchedule')),
         data_preprocessor=dict(type='DetDataPreprocessor', mean=MEAN, std=STD, bgr_to_rgb=True),
     )
     model = MODELS.build(cfg | kwargs)
@@ -114,7 +114,7 @@ def test_the_student_sees_corruption_and_the_teacher_the_clean_image() -> None:
 
 
 def test_padding_neither_trains_nor_counts() -> None:
-    model = build(corruption=dict(type='AdaptiveNoiseMasking', noise_ratio=0.0, mask_ratio=0.0))
+    model = build(corruption=dict(type='NoiseAndMask', noise_ratio=0.0, mask_ratio=0.0))
     model.eval()
     img = torch.randn(2, 3, 64, 64)
     img[1, :, 20:] = 0
@@ -141,9 +141,9 @@ def test_only_training_moves_the_controller_and_the_log_is_complete() -> None:
     img = torch.randn(1, 3, 64, 64)
     model(img, mode='predict')
     model.eval()(img, mode='loss')
-    assert int(model.corruption.num_updates) == 0
+    assert int(model.corruption.schedule.num_updates) == 0
     total, log = model.train().parse_losses(model(img, mode='loss'))
-    assert int(model.corruption.num_updates) == 1
+    assert int(model.corruption.schedule.num_updates) == 1
     assert set(log) == {'loss', 'loss_embedding', 'error', 'noise_ratio', 'mask_ratio'}
     assert total.item() == log['loss'].item() == log['loss_embedding'].item()
     assert float(log['noise_ratio']) == pytest.approx(0.2)
@@ -151,7 +151,10 @@ def test_only_training_moves_the_controller_and_the_log_is_complete() -> None:
 
 def test_student_learns_and_corruption_follows() -> None:
     model = build(
-        corruption=dict(type='AdaptiveNoiseMasking', warmup_iters=5, momentum=0.2, target_error=0.3)
+        corruption=dict(
+            type='NoiseAndMask',
+            schedule=dict(type='AdaptiveSchedule', warmup_iters=5, momentum=0.2, target_error=0.3),
+        )
     )
     img = torch.randn(2, 3, 64, 64)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
@@ -188,7 +191,10 @@ def runner_config(work_dir: Path, epochs: int, **kwargs: object) -> Config:
             type='FeatureDistiller',
             student=STUDENT,
             teacher=dict(type='PatchTeacher', embed_dims=8),
-            corruption=dict(type='AdaptiveNoiseMasking', warmup_iters=2, target_error=0.1),
+            corruption=dict(
+                type='NoiseAndMask',
+                schedule=dict(type='AdaptiveSchedule', warmup_iters=2, target_error=0.1),
+            ),
             data_preprocessor=dict(type='DetDataPreprocessor', mean=MEAN, std=STD),
         ),
         train_dataloader=train,
@@ -222,7 +228,7 @@ def test_a_resumed_run_goes_on_where_it_stopped(
     second.model.teacher = teacher
     second.train()
     assert second.iter == 8
-    assert int(second.model.corruption.num_updates) == 8
+    assert int(second.model.corruption.schedule.num_updates) == 8
     state = second.model.state_dict()
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5, msg=name)

@@ -41,7 +41,7 @@ def build(**kwargs: object) -> FeatureDistiller:
         type='FeatureDistiller',
         student=STUDENT,
         teacher=SAM,
-        corruption=dict(type='AdaptiveNoiseMasking', schedule='fixed', mask_ratio=0.25),
+        corruption=dict(type='NoiseAndMask', mask_ratio=0.25, schedule=dict(type='FixedSchedule')),
     )
     model = MODELS.build(cfg | kwargs)
     model.init_weights()
@@ -78,7 +78,7 @@ def test_the_student_alone_is_under_student() -> None:
 def test_blocks_are_compared_through_their_adapters() -> None:
     model = build(
         losses=dict(loss_embedding=EMBEDDING, loss_blocks=BLOCKS),
-        corruption=dict(type='AdaptiveNoiseMasking', noise_ratio=0.0, mask_ratio=0.0),
+        corruption=dict(type='NoiseAndMask', noise_ratio=0.0, mask_ratio=0.0),
     )
     img = images()
     values = model(img, mode='loss')
@@ -157,7 +157,7 @@ def test_padding_does_not_count_in_any_loss() -> None:
 
     model = build(
         losses=dict(loss_embedding=EMBEDDING, loss_blocks=BLOCKS, loss_aggregated=AGGREGATED),
-        corruption=dict(type='AdaptiveNoiseMasking', noise_ratio=0.0, mask_ratio=0.0),
+        corruption=dict(type='NoiseAndMask', noise_ratio=0.0, mask_ratio=0.0),
     ).eval()
     samples = [BaseDataElement(metainfo=dict(img_shape=(32, 64))) for _ in range(2)]
     before = model.loss(images(), samples)

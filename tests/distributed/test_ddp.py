@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='needs Gloo and 
 
 CONFIG = ROOT / 'tests' / 'tools' / 'tiny_distill_config.py'
 IMAGES = 10
-NO_NOISE = 'model.corruption.warmup_iters=1000'
+NO_NOISE = 'model.corruption.schedule.warmup_iters=1000'
 
 
 @pytest.fixture(scope='module')
@@ -88,7 +88,7 @@ def test_two_ranks_are_one_process_with_twice_the_batch(train: Callable) -> None
 def test_the_corruption_controller_is_in_step(train: Callable) -> None:
     _, (first, second) = train(2, 'train_cfg.max_epochs=3')
     assert [line['controller'] for line in first] == [line['controller'] for line in second]
-    assert len({line['controller']['error_average'] for line in first}) == len(first)
+    assert len({line['controller']['schedule.error_average'] for line in first}) == len(first)
     assert first[-1]['noise'] > 0
 
 

@@ -46,7 +46,7 @@ model = dict(
     teacher_cache=cache_dir,
     teacher_mean=[127.0, 127.0, 127.0],
     teacher_std=[128.0, 128.0, 128.0],
-    corruption=dict(type='AdaptiveNoiseMasking', patch_size=8, schedule='fixed'),
+    corruption=dict(type='NoiseAndMask', patch_size=8, schedule=dict(type='FixedSchedule')),
     losses=dict(
         loss_embedding=dict(type='EmbeddingMatch', masked_weight=2.0),
         loss_blocks=dict(type='BlockMatch', student_blocks=(0,), teacher_blocks=(1,)),

@@ -29,7 +29,10 @@ model = dict(
     ),
     student=dict(type='RSMamba', arch=arch, img_size=image_size),
     teacher=dict(type='RSMamba', arch=arch, img_size=image_size),
-    corruption=dict(type='AdaptiveNoiseMasking', warmup_iters=2, momentum=0.5, target_error=0.9),
+    corruption=dict(
+        type='NoiseAndMask',
+        schedule=dict(type='AdaptiveSchedule', warmup_iters=2, momentum=0.5, target_error=0.9),
+    ),
 )
 train_dataloader = dict(
     batch_size=2,

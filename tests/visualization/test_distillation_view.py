@@ -37,7 +37,10 @@ def build(noise: float = 0.0, mask: float = 0.0, **preprocessor: Any) -> Feature
         student=dict(type='NormedPatches'),
         teacher=dict(type='NormedPatches', embed_dims=12),
         corruption=dict(
-            type='AdaptiveNoiseMasking', noise_ratio=noise, mask_ratio=mask, schedule='fixed'
+            type='NoiseAndMask',
+            noise_ratio=noise,
+            mask_ratio=mask,
+            schedule=dict(type='FixedSchedule'),
         ),
         data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=64) | preprocessor,
     )

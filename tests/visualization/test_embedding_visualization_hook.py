@@ -23,7 +23,11 @@ from rs4d.visualization import (
 )
 
 # Noise and masks from the fourth step on.
-LINEAR = {'model.corruption.schedule': 'linear', 'model.corruption.ramp_iters': 4}
+LINEAR = {
+    'model.corruption.schedule': dict(
+        _delete_=True, type='LinearSchedule', warmup_iters=2, ramp_iters=4
+    )
+}
 CLEAN = {'model.corruption.noise_ratio': 0.0, 'model.corruption.mask_ratio': 0.0}
 
 

@@ -35,7 +35,11 @@ def scalar_lines(work_dir: str) -> list[dict[str, float]]:
 def test_a_distillation_in_tensorboard(distillation: Callable[..., Runner]) -> None:
     pytest.importorskip('tensorboard')
     # Noise and masks from the fourth step on.
-    schedule = {'model.corruption.schedule': 'linear', 'model.corruption.ramp_iters': 4}
+    schedule = {
+        'model.corruption.schedule': dict(
+            _delete_=True, type='LinearSchedule', warmup_iters=2, ramp_iters=4
+        )
+    }
     runner = distillation(**schedule)
     runner.train()
     (file,) = event_files(runner.work_dir)

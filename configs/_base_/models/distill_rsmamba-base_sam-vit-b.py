@@ -18,7 +18,10 @@ model = dict(
         checkpoint='{{$RS4D_DATA_ROOT:data}}/checkpoints/sam_vit_b_01ec64.pth',
     ),
     corruption=dict(
-        type='AdaptiveNoiseMasking', noise_ratio=0.2, mask_ratio=0.2, schedule='adaptive'
+        type='NoiseAndMask',
+        noise_ratio=0.2,
+        mask_ratio=0.2,
+        schedule=dict(type='AdaptiveSchedule'),
     ),
     losses=dict(
         loss_embedding=dict(type='EmbeddingMatch', loss=dict(type='FeatureLoss', kind='l1')),

@@ -25,10 +25,8 @@ model = dict(
     teacher_mean=[127.0, 127.0, 127.0],
     teacher_std=[128.0, 128.0, 128.0],
     corruption=dict(
-        type='AdaptiveNoiseMasking',
+        type='NoiseAndMask',
         patch_size=8,
-        warmup_iters=50,
-        momentum=0.05,
-        target_error=0.5,
+        schedule=dict(type='AdaptiveSchedule', warmup_iters=50, momentum=0.05, target_error=0.5),
     ),
 )
