@@ -68,8 +68,11 @@ def draw_predictions(cfg: Config, folder: str) -> None:
     if 'visualization' not in hooks:
         raise SetupError(
             f"--show-dir: the config '{cfg.filename}' has no default_hooks.visualization, which "
-            "draws. Add visualization=dict(type='DetVisualizationHook') to its default_hooks."
+            "draws. Add visualization=dict(type='InstanceVisualizationHook') to its default_hooks."
         )
+    if hooks.visualization.type == 'DetVisualizationHook':
+        # MMDetection's writes pictures of images with the same name over each other.
+        hooks.visualization.type = 'InstanceVisualizationHook'
     hooks.visualization.draw = True
     hooks.visualization.test_out_dir = folder
 

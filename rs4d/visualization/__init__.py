@@ -4,6 +4,7 @@ from .distillation_picture import draw_distillation, error_map
 from .distillation_view import DistillationView, view_distillation
 from .embedding_colours import EmbeddingColours
 from .embedding_visualization_hook import EmbeddingVisualizationHook, VisualizationError
+from .instance_visualization_hook import InstanceVisualizationHook
 from .legible_visualizer import LegibleVisualizer
 from .prediction_grid import (
     PredictionGridError,
@@ -18,6 +19,7 @@ __all__ = [
     'DistillationView',
     'EmbeddingColours',
     'EmbeddingVisualizationHook',
+    'InstanceVisualizationHook',
     'LegibleVisualizer',
     'PredictionGridError',
     'TensorBoardBackend',
