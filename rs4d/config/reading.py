@@ -3,6 +3,8 @@
 import contextlib
 import difflib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     if not file.is_file():
         raise ConfigError(f"The config '{file}' does not exist.{_similar(file)}")
     try:
-        cfg = Config.fromfile(file)
+        with _literal_environment():
+            cfg = Config.fromfile(file)
     except FileNotFoundError as error:
         raise ConfigError(
             f"The config '{file}' cannot be read because a file that it names in _base_ is "
@@ -55,6 +58,23 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             ) from error
     resolve(cfg)
     return cfg
+
+
+@contextlib.contextmanager
+def _literal_environment() -> Iterator[None]:
+    """Escape this package's environment variables while a config is read.
+
+    MMEngine puts them into the text of the config by a regular expression, where a quote or a
+    backslash in a folder's name would end the string, or the run.
+    """
+    values = {name: value for name, value in os.environ.items() if name.startswith('RS4D_')}
+    for name, value in values.items():
+        literal = re.sub(r'([\'"\\])', r'\\\1', value)
+        os.environ[name] = literal.replace('\\', '\\\\')  # once more, for the expression
+    try:
+        yield
+    finally:
+        os.environ.update(values)
 
 
 def _similar(file: Path) -> str:

@@ -39,11 +39,10 @@ def check_config(cfg: Config, files: bool = True, decode: bool = False) -> Datas
     report = DatasetReport()
     present: dict[str, list[ImageFile]] = {}
     for name, settings in _data_sets(cfg):
-        subset, findings, images = _check_one(name, settings)
+        subset, findings, images = _check_one(cfg, name, settings)
         report.subsets.append(subset)
         report.findings += findings
         report.findings += _check_heads(cfg, subset)
-        report.findings += _check_evaluators(cfg, subset)
         if files and images:
             found, present[name] = file_findings(images, name, decode)
             report.findings += found
@@ -76,7 +75,7 @@ def _data_sets(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check_one(
-    name: str, settings: dict[str, Any]
+    cfg: Config, name: str, settings: dict[str, Any]
 ) -> tuple[Subset, list[Finding], list[ImageFile]]:
     subset = Subset(name, str(settings.get('type')), str(settings.get('ann_file') or ''))
     try:
@@ -85,13 +84,15 @@ def _check_one(
         subset.classes = list(dataset.metainfo.get('classes') or ())
         if settings.get('ann_file'):
             subset.source = str(dataset.ann_file)
-            return _check_coco(subset, dataset)
+            return _check_coco(cfg, subset, dataset)
         return _check_unlabelled(subset, dataset)
     except UserError as error:
         return subset, [_failure(error, name)], []
 
 
-def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], list[ImageFile]]:
+def _check_coco(
+    cfg: Config, subset: Subset, dataset: Any
+) -> tuple[Subset, list[Finding], list[ImageFile]]:
     coco = read_coco(dataset.ann_file, getattr(dataset, 'HOW_TO_GET', '') or _REMEDY)
     more = not isinstance(dataset, RemoteSensingCocoDataset) or dataset.allows_more_categories()
     checked = check_annotations(coco, subset.classes, more, subset.name)
@@ -99,7 +100,7 @@ def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], li
     subset.without_instances = len(
         {image['id'] for image in checked.images} - {a['image_id'] for a in checked.used}
     )
-    findings = checked.findings
+    findings = checked.findings + _check_evaluators(cfg, subset, checked.images)
     folder = dataset.data_prefix.get('img', '')
     if folder and not Path(folder).is_dir():
         message = f"The image folder '{folder}' does not exist. {_REMEDY}"
@@ -185,20 +186,28 @@ def _numbers_of_classes(settings: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield from _numbers_of_classes(value, f'{name}.{key}')
 
 
-def _check_evaluators(cfg: Config, subset: Subset) -> list[Finding]:
-    """An evaluator that reads another annotation file scores against other images."""
+def _check_evaluators(cfg: Config, subset: Subset, images: list[dict[str, Any]]) -> list[Finding]:
+    """An evaluator that reads another annotation file has to describe the same images."""
     findings = []
     for split in subset.name.split(', '):
         evaluators = cfg.get(f'{split}_evaluator') or []
         for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
             ann_file = evaluator.get('ann_file')
-            if not ann_file or not subset.classes:
+            if not ann_file or os.path.realpath(ann_file) == os.path.realpath(subset.source):
                 continue
-            if os.path.realpath(ann_file) != os.path.realpath(subset.source):
+            try:
+                content = read_coco(ann_file, f'Check ann_file of {split}_evaluator.')
+            except UserError as error:
+                findings.append(_failure(error, f'{split}_evaluator'))
+                continue
+            described = check_annotations(content, subset.classes).images
+            known = {image['id']: image['file_name'] for image in described}
+            other = [i['file_name'] for i in images if known.get(i['id']) != i['file_name']]
+            if other:
                 meaning = (
-                    f"The evaluator reads '{ann_file}', the data set '{subset.source}': what one "
-                    'of them does not know counts as missed or false. Give both the same file.'
+                    f"The evaluator reads '{ann_file}', the data set '{subset.source}', and the "
+                    'evaluator does not know these images. Give both the same file.'
                 )
                 name = 'annotations of the evaluator'
-                findings.append(Finding(ERROR, name, f'{split}', 1, meaning))
+                findings.append(Finding(ERROR, name, split, len(other), meaning, other[:5]))
     return findings

@@ -153,6 +153,9 @@ def _check_samples(runner: Runner, model: nn.Module, split: str) -> None:
             f'{split}_dataloader has no image left to use: all were filtered out. Check ann_file '
             'and filter_cfg (filter_empty_gt, min_size) in the config.'
         )
+    for metric in loop.evaluator.metrics if split != 'train' else ():
+        if hasattr(metric, 'check_dataset'):
+            metric.check_dataset(loader.dataset)
     encoders = dict(_encoders(model))
     if encoders:
         for index in sorted({i * (count - 1) // (_SAMPLES - 1) for i in range(_SAMPLES)}):

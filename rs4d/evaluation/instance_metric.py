@@ -79,23 +79,39 @@ class InstanceMetric(CocoMetric):
             AnnotationError: The evaluator's file does not describe these images, or the model
                 predicts no masks to score.
         """
-        for sample in data_samples if self.ann_file is not None else ():
-            image = self._coco_api.imgs.get(sample['img_id'])
-            name = os.path.basename(sample.get('img_path') or '')
-            if image is None or (name and os.path.basename(image['file_name']) != name):
-                known = f"is '{image['file_name']}'" if image else 'does not exist'
-                raise AnnotationError(
-                    f"The evaluator's annotation file '{self.ann_file}' is not that of the data "
-                    f"set: image {sample['img_id']!r} of the data set is '{name}', in the file it "
-                    f'{known}. Give the evaluator the ann_file of its data set.'
-                )
         for sample in data_samples:
+            self._require_image(sample)
             if 'segm' in self.metrics and 'masks' not in sample['pred_instances']:
                 raise AnnotationError(
                     "The evaluator is to score masks, but the model predicts none. Set metric='bbox' "
                     'in the evaluator, or use a model with a mask head.'
                 )
         super().process(data_batch, data_samples)
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Make sure, before anything runs, that the truth is that of a data set.
+
+        Args:
+            dataset: One of MMEngine's.
+
+        Raises:
+            AnnotationError: The evaluator's file does not describe an image of it.
+        """
+        for index in range(len(dataset)):
+            self._require_image(dataset.get_data_info(index))
+
+    def _require_image(self, sample: dict[str, Any]) -> None:
+        if self.ann_file is None:
+            return
+        image = self._coco_api.imgs.get(sample['img_id'])
+        name = os.path.basename(sample.get('img_path') or '')
+        if image is None or (name and os.path.basename(image['file_name']) != name):
+            known = f"is '{image['file_name']}'" if image else 'does not exist'
+            raise AnnotationError(
+                f"The evaluator's annotation file '{self.ann_file}' is not that of the data set: "
+                f"image {sample['img_id']!r} of the data set is '{name}', in the file it {known}. "
+                'Give the evaluator the ann_file of its data set.'
+            )
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Score what was kept.

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -128,8 +129,16 @@ def test_images_that_come_twice_are_scored_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize('change', [dict(img_id=9), dict(img_path='imgs/other.png')])
 def test_other_images_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     file = write(tmp_path)
-    with pytest.raises(AnnotationError, match=r"truth\.json' is not that of the data set"):
-        score(file, [perfect(file)[0] | change])
+    says = pytest.raises(AnnotationError, match=r"truth\.json' is not that of the data set")
+    sample = perfect(file)[0] | change
+    with says:
+        score(file, [sample])
+    # Said before the first image is predicted, too.
+    metric = InstanceMetric(str(file))
+    metric.dataset_meta = dict(classes=NAMES)
+    dataset = MagicMock(get_data_info=lambda index: sample, __len__=lambda self: 1)
+    with says:
+        metric.check_dataset(dataset)
 
 
 @pytest.mark.parametrize('flag', ['ignore', 'iscrowd'])

@@ -111,6 +111,13 @@ def test_annotations_that_only_the_evaluator_misses(
     assert 'val_evaluator' in message
 
 
+def test_evaluator_of_another_set(rejected: Callable[..., str], config: str, scenes: Path) -> None:
+    other = scenes / 'annotations' / 'scenes_train.json'
+    message = rejected('train.py', config, '--cfg-options', f'val_evaluator.ann_file={other}')
+    assert 'is not that of the data set' in message
+    assert 'scenes_train.json' in message
+
+
 @pytest.mark.parametrize(
     ('content', 'expected'),
     [
