@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from .broken_images import warn
 from .checks import require_folder
 from .errors import DatasetNotFoundError
-from .image_table import ImageGroup, ImageTable, sorted_table
+from .image_table import ImageTable, Place, sorted_table
 from .report import WARNING, Finding
 from .tar_shards import COMPRESSED, index_shard, is_compressed
 
@@ -119,7 +119,7 @@ def list_images(
     losses = Losses() if losses is None else losses
     top = Path(root)
     endings = tuple(extensions)
-    files: list[ImageGroup] = []
+    files: list[ImageTable] = []
     archives: list[str] = []
     for folder, names in _folders(top, shards):
         archives += [os.path.join(folder, x) for x in names if x.lower().endswith(_ARCHIVES)]
@@ -127,20 +127,20 @@ def list_images(
         if images:
             key = Path(os.path.relpath(folder, top)).as_posix()
             prefix = '' if key == '.' else f'{key}/'
-            files.append(ImageGroup.of(os.path.join(folder, ''), prefix, images))
+            files.append(ImageTable.of(Place(os.path.join(folder, ''), prefix), images))
     compressed = {archive for archive in archives if is_compressed(archive)}
     tars = sorted(set(archives) - compressed)
     if compressed:
         losses.compressed += sorted(compressed)
         warn(f"In '{root}': {', '.join(sorted(compressed))}. {_UNPACK}")
-    archived = _tar_groups(tars, top, endings, losses)
-    groups = [*sorted(files, key=_prefix), *sorted(archived, key=_prefix)]
-    if not groups:
+    # Of what is there twice, files come first.
+    tables = [*files, *_tables_of_tars(tars, top, endings, losses)]
+    if not tables:
         raise DatasetNotFoundError(
             f"The data root '{root}' has no file ending in {', '.join(extensions)}, nor has a tar "
             f'in it{", but compressed archives, which are not read" if compressed else ""}. {_REMEDY}'
         )
-    return sorted_table(tuple(groups))
+    return sorted_table(tables)
 
 
 def read_shard_list(shards: str | Sequence[str] | None) -> list[str] | None:
@@ -190,13 +190,9 @@ def _folders(top: Path, shards: Iterable[str] | None) -> Iterator[tuple[str, lis
             yield folder, [name for name in names if not is_foreign(name)]
 
 
-def _prefix(group: ImageGroup) -> str:
-    return group.prefix
-
-
-def _tar_groups(
+def _tables_of_tars(
     tars: Sequence[str], top: Path, endings: tuple[str, ...], losses: Losses
-) -> list[ImageGroup]:
+) -> list[ImageTable]:
     # Ranks begin at different tars, so that each finds those indexed that others have begun with.
     first = len(tars) * get_rank() // get_world_size()
     found: dict[str, TarContent] = {}
@@ -210,22 +206,20 @@ def _tar_groups(
         if time.monotonic() - shown >= _PROGRESS_SECONDS and number < len(tars):
             shown = time.monotonic()
             print_log(f"{number} of {len(tars)} tars in '{top}' are indexed.", logger='current')
-    groups = []
     for tar in tars:
         content = found[tar]
-        groups += content.groups
         if content.damage:
             lost = ', '.join(content.lost) or 'none of them known by name'
             about = f' and about {content.unnamed} more' if content.unnamed else ''
             warn(
-                f"The shard '{tar}' is damaged: {content.damage}. {sum(map(len, content.groups))} "
+                f"The shard '{tar}' is damaged: {content.damage}. {sum(map(len, content.tables))} "
                 f'images in it are used; lost: {len(content.lost)} ({lost}){about}. Get it again for '
                 'the rest.'
             )
             losses.damaged.append(f'{tar}: {content.damage}')
             losses.names += [f'{tar}/{name}' for name in content.lost]
             losses.unnamed += content.unnamed
-    return groups
+    return [table for tar in tars for table in found[tar].tables]
 
 
 @dataclass(frozen=True)
@@ -233,13 +227,13 @@ class TarContent:
     """The images of a tar.
 
     Attributes:
-        groups: Those that are whole.
+        tables: Those that are whole.
         damage: What is wrong with the tar, in words; empty if nothing is.
         lost: Names of images that are not whole.
         unnamed: About how many more there were.
     """
 
-    groups: list[ImageGroup]
+    tables: list[ImageTable]
     damage: str
     lost: list[str]
     unnamed: int
@@ -259,19 +253,14 @@ def _tar_content(
         for i, name in enumerate(index.names)
         if name.lower().endswith(endings) and not is_foreign(name)
     ]
-    groups = []
+    tables = []
     for start in ('', own):
         rows = [i for i in images if index.names[i].startswith(own) == bool(start)]
         if rows:
-            group = ImageGroup.of(
-                f'{tar}/{start}',
-                prefix,
-                [index.names[i].removeprefix(start) for i in rows],
-                tar,
-                [index.offsets[i] for i in rows],
-                [index.sizes[i] for i in rows],
-            )
-            groups.append(group)
+            names = [index.names[i].removeprefix(start) for i in rows]
+            offsets, sizes = ([column[i] for i in rows] for column in (index.offsets, index.sizes))
+            place = Place(f'{tar}/{start}', prefix, tar)
+            tables.append(ImageTable.of(place, names, offsets, sizes))
     lost = [x for x in index.lost if x.lower().endswith(endings) and not is_foreign(x)]
     unnamed = round(len(images) * index.unread / max(size - index.unread, 1))
-    return TarContent(groups, '; '.join(index.damage), lost, unnamed)
+    return TarContent(tables, '; '.join(index.damage), lost, unnamed)

@@ -1,10 +1,10 @@
 """A list of images kept in columns: all of SA-1B as dicts would take gigabytes in every process."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, overload
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,114 +13,68 @@ from numpy.typing import NDArray
 _CHUNK = 1 << 16
 
 
-@dataclass(frozen=True, eq=False)
-class ImageGroup:
-    """Images of a folder or a tar whose paths and keys begin alike.
+class Place(NamedTuple):
+    """A folder or a tar.
 
     Attributes:
-        folder: What stands in front of the names in the images' paths.
+        path: What stands in front of the names in its images' paths.
         prefix: What stands in front of them in the images' keys.
-        names: (N,) names, encoded.
-        archive: The tar in which they lie, None for files.
-        offsets: (N,) where each begins in the tar; empty for files.
-        sizes: (N,) bytes of each in the tar; empty for files.
+        archive: The tar, None for a folder.
     """
 
-    folder: str
+    path: str
     prefix: str
-    names: NDArray[np.bytes_]
-    archive: str | None
-    offsets: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-
-    @staticmethod
-    def of(
-        folder: str,
-        prefix: str,
-        names: Sequence[str],
-        archive: str | None = None,
-        offsets: Sequence[int] = (),
-        sizes: Sequence[int] = (),
-    ) -> 'ImageGroup':
-        """Make a group, sorted by name.
-
-        Args:
-            folder: See the attributes.
-            prefix: See the attributes.
-            names: (N,) in any order.
-            archive: See the attributes.
-            offsets: (N,) or empty.
-            sizes: (N,) or empty.
-        """
-        encoded = np.array([_encoded(name) for name in names], np.bytes_)
-        order = np.argsort(encoded, kind='stable')
-        starts, lengths = (np.array(column, np.int64) for column in (offsets, sizes))
-        if archive is not None:
-            starts, lengths = starts[order], lengths[order]
-        return ImageGroup(folder, prefix, encoded[order], archive, starts, lengths)
-
-    def keys(self) -> NDArray[np.bytes_]:
-        """The images' keys, (N,), encoded."""
-        return np.char.add(_encoded(self.prefix), self.names)
-
-    def take(self, rows: NDArray[np.int64], prefix: str) -> 'ImageGroup':
-        """Some of the images, with keys that begin otherwise.
-
-        Args:
-            rows: Which, (M,).
-            prefix: What stands in front of the names in the keys.
-        """
-        offsets, sizes = self.offsets, self.sizes
-        if self.archive is not None:
-            offsets, sizes = offsets[rows], sizes[rows]
-        return ImageGroup(self.folder, prefix, self.names[rows], self.archive, offsets, sizes)
-
-    def image(self, row: int) -> dict[str, Any]:
-        """One of the images, as `ImageTable` gives it."""
-        name = _decoded(self.names[row])
-        image: dict[str, Any] = dict(img_path=self.folder + name, img_key=self.prefix + name)
-        if self.archive is not None:
-            offset, size = int(self.offsets[row]), int(self.sizes[row])
-            image['shard'] = dict(path=self.archive, offset=offset, size=size)
-        return image
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    # Equal groups of two listings let them share their table.
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ImageGroup):
-            return NotImplemented
-        return (
-            (self.folder, self.prefix, self.archive) == (other.folder, other.prefix, other.archive)
-            and np.array_equal(self.names, other.names)
-            and np.array_equal(self.offsets, other.offsets)
-            and np.array_equal(self.sizes, other.sizes)
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.folder, self.prefix, self.archive, len(self)))
+    archive: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class ImageTable(Sequence[dict[str, Any]]):
     """Images in an order, made into dicts one at a time.
 
     An image is a dict with ``img_path``, ``img_key``, and in a tar ``shard``, with the archive's
     ``path`` and the image's ``offset`` and ``size``.
 
-    Args:
-        groups: The images.
-        rows: (N,) which of them, counted through all groups, stand where.
+    Attributes:
+        places: Where images lie.
+        keys: (N,) the images' keys, encoded.
+        place: (N,) in which of the places each lies.
+        offsets: (N,) where each begins in its tar.
+        sizes: (N,) bytes of each in its tar.
     """
 
-    def __init__(self, groups: Sequence[ImageGroup], rows: NDArray[np.integer]) -> None:
-        self.groups = tuple(groups)
-        self.rows = rows
-        self._ends = np.cumsum([len(group) for group in self.groups], dtype=np.int64)
-        self._order: dict[int, NDArray[np.integer]] = {}
+    places: tuple[Place, ...]
+    keys: NDArray[np.bytes_]
+    place: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    _order: dict[int, NDArray[np.integer]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        place: Place,
+        names: Sequence[str],
+        offsets: Sequence[int] | None = None,
+        sizes: Sequence[int] | None = None,
+    ) -> 'ImageTable':
+        """Make the table of one place.
+
+        Args:
+            place: The folder or tar.
+            names: (N,) in any order.
+            offsets: (N,) of a tar.
+            sizes: (N,) of a tar.
+        """
+        # As the file system's names are encoded.
+        keys = [f'{place.prefix}{name}'.encode('utf-8', 'surrogateescape') for name in names]
+        none = np.zeros(len(names), np.int64)
+        starts, lengths = (
+            none if column is None else np.array(column, np.int64) for column in (offsets, sizes)
+        )
+        return cls((place,), np.array(keys, np.bytes_), none.astype(np.uint32), starts, lengths)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.keys)
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
@@ -130,19 +84,23 @@ class ImageTable(Sequence[dict[str, Any]]):
 
     def __getitem__(self, index: int | slice) -> 'dict[str, Any] | ImageTable':
         if isinstance(index, slice):
-            return ImageTable(self.groups, self.rows[index])
-        row = self.rows[index]
-        group = int(np.searchsorted(self._ends, row, side='right'))
-        return self.groups[group].image(int(row - self._ends[group] + len(self.groups[group])))
+            return self.take(np.arange(len(self))[index])
+        place = self.places[self.place[index]]
+        key = self.keys[index].decode('utf-8', 'surrogateescape')
+        image: dict[str, Any] = dict(img_path=place.path + key[len(place.prefix) :], img_key=key)
+        if place.archive is not None:
+            offset, size = int(self.offsets[index]), int(self.sizes[index])
+            image['shard'] = dict(path=place.archive, offset=offset, size=size)
+        return image
 
-    def keys(self) -> NDArray[np.bytes_]:
-        """The images' keys in their order, (N,), encoded."""
-        return _keys(self.groups)[self.rows]
+    def take(self, rows: NDArray[np.integer]) -> 'ImageTable':
+        """Some of the images.
 
-    def in_archives(self) -> NDArray[np.bool_]:
-        """Of each image, (N,), whether it lies in a tar."""
-        inside = [np.full(len(group), group.archive is not None) for group in self.groups]
-        return np.concatenate(inside)[self.rows]
+        Args:
+            rows: Which, (M,).
+        """
+        columns = (column[rows] for column in (self.keys, self.place, self.offsets, self.sizes))
+        return ImageTable(self.places, *columns)
 
     def shuffled(self, seed: int) -> NDArray[np.integer]:
         """Order the images by a hash of their keys.
@@ -160,34 +118,43 @@ class ImageTable(Sequence[dict[str, Any]]):
             # sets, and then their place in the table decides.
             hashes = np.fromiter(self._hashes(seed), np.dtype(('S', 8)), len(self))
             order = np.argsort(hashes.view('>u8').astype(np.uint64), kind='stable')
-            self._order[seed] = _small(order)
+            self._order[seed] = order.astype(np.uint32)
         return self._order[seed]
 
     def _hashes(self, seed: int) -> Iterator[bytes]:
         start = f'{seed}/'.encode()
-        keys = self.keys()
-        for first in range(0, len(keys), _CHUNK):
-            for key in keys[first : first + _CHUNK].tolist():
+        for first in range(0, len(self), _CHUNK):
+            for key in self.keys[first : first + _CHUNK].tolist():
                 yield hashlib.sha1(start + key).digest()[:8]
 
+    def same(self, other: 'ImageTable') -> bool:
+        """Whether another table has the same images in the same order."""
+        return self.places == other.places and all(
+            np.array_equal(getattr(self, column), getattr(other, column))
+            for column in ('keys', 'place', 'offsets', 'sizes')
+        )
 
-@lru_cache(maxsize=2)
-def sorted_table(groups: tuple[ImageGroup, ...]) -> ImageTable:
+
+_recent: deque[ImageTable] = deque(maxlen=2)
+
+
+def sorted_table(tables: Sequence[ImageTable]) -> ImageTable:
     """Sort images by key; of those with one key the first stays.
 
-    Equal groups give the same table, so that the parts of a data set share its memory.
+    Equal tables are one and the same, so that the parts of a data set share its memory.
 
     Args:
-        groups: The images.
+        tables: The images.
     """
-    keys = _keys(groups)
-    if (keys[1:] > keys[:-1]).all():
-        return ImageTable(groups, _small(np.arange(len(keys))))
-    order = np.argsort(keys, kind='stable')
-    keys = keys[order]
-    first = np.ones(len(keys), bool)
-    first[1:] = keys[1:] != keys[:-1]
-    return ImageTable(groups, _small(order[first]))
+    table = _concatenated(tables)
+    order = np.argsort(table.keys, kind='stable')
+    keys = table.keys[order]
+    table = table.take(order[np.r_[True, keys[1:] != keys[:-1]]])
+    for known in _recent:
+        if known.same(table):
+            return known
+    _recent.append(table)
+    return table
 
 
 def joined_table(tables: Sequence[ImageTable]) -> ImageTable:
@@ -201,51 +168,48 @@ def joined_table(tables: Sequence[ImageTable]) -> ImageTable:
     """
     if len(tables) == 1:
         return tables[0]
-    groups = [group for table in tables for group in table.groups]
-    sizes = [sum(map(len, table.groups)) for table in tables]
-    starts = np.cumsum([0, *sizes[:-1]])
-    rows = np.concatenate([t.rows + start for t, start in zip(tables, starts, strict=True)])
+    joined = _concatenated(tables)
     root = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-    joined = ImageTable(groups, rows)
-    keys, archived = joined.keys(), joined.in_archives()
-    by_key = np.argsort(keys, kind='stable')
-    alike = np.zeros(len(keys) + 1, bool)
-    alike[1:-1] = keys[by_key][1:] == keys[by_key][:-1]
+    archived = np.array([place.archive is not None for place in joined.places])[joined.place]
+    by_key = np.argsort(joined.keys, kind='stable')
+    equal = joined.keys[by_key][1:] == joined.keys[by_key][:-1]
+    rows, kept = np.arange(len(joined)), np.ones(len(joined), bool)
     known: dict[bytes, int] = {}
-    dropped: list[int] = []
     renamed: list[int] = []
-    for place in np.sort(by_key[alike[1:] | alike[:-1]]).tolist():
-        first = known.setdefault(keys[place], place)
-        if first == place:
+    for row in np.sort(by_key[np.r_[False, equal] | np.r_[equal, False]]).tolist():
+        first = known.setdefault(joined.keys[row], row)
+        if first == row:
             continue
-        if archived[place]:
-            dropped.append(place)
+        if archived[row]:
+            kept[row] = False
         elif archived[first]:
-            rows[first], archived[first] = rows[place], False
-            dropped.append(place)
+            rows[first], archived[first], kept[row] = row, False, False
         else:
-            renamed.append(place)
-    total = sum(sizes)
-    for place in renamed:
-        group = int(np.searchsorted(joined._ends, rows[place], side='right'))
-        row = rows[place] - joined._ends[group] + len(groups[group])
-        prefix = f'{root[place]}:{groups[group].prefix}'
-        groups.append(groups[group].take(np.array([row]), prefix))
-        rows[place], total = total, total + 1
-    return ImageTable(groups, np.delete(rows, dropped))
+            renamed.append(row)
+    parts, end = [joined], len(joined)
+    for number in np.unique(joined.place[renamed]):
+        own = np.array([row for row in renamed if joined.place[row] == number])
+        start = f'{root[own[0]]}:'
+        part, place = joined.take(own), joined.places[number]
+        part = ImageTable(
+            (Place(place.path, start + place.prefix),),
+            np.char.add(start.encode(), part.keys),
+            np.zeros(len(own), np.uint32),
+            part.offsets,
+            part.sizes,
+        )
+        parts.append(part)
+        rows[own] = np.arange(end, end + len(own))
+        end += len(own)
+    return _concatenated(parts).take(rows[kept])
 
 
-def _keys(groups: Sequence[ImageGroup]) -> NDArray[np.bytes_]:
-    return np.concatenate([group.keys() for group in groups])
-
-
-def _small(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
-    return numbers.astype(np.uint32) if len(numbers) < 1 << 32 else numbers
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode('utf-8', 'surrogateescape')  # as the file system's names
-
-
-def _decoded(text: bytes) -> str:
-    return text.decode('utf-8', 'surrogateescape')
+def _concatenated(tables: Sequence[ImageTable]) -> ImageTable:
+    starts = np.cumsum([0, *(len(table.places) for table in tables)]).astype(np.uint32)
+    return ImageTable(
+        tuple(place for table in tables for place in table.places),
+        np.concatenate([table.keys for table in tables]),
+        np.concatenate([table.place + start for table, start in zip(tables, starts, strict=False)]),
+        np.concatenate([table.offsets for table in tables]),
+        np.concatenate([table.sizes for table in tables]),
+    )

@@ -14,35 +14,36 @@ import pytest
 
 from rs4d.datasets import DatasetNotFoundError, image_listing
 from rs4d.datasets.image_listing import list_images
-from rs4d.datasets.image_table import ImageGroup, ImageTable, joined_table, sorted_table
+from rs4d.datasets.image_table import ImageTable, Place, joined_table, sorted_table
 
 NAMES = ['a.jpg', 'b/a.jpg', 'b/c.jpg', 'b-a.jpg', 'ä.jpg', 'z.jpg', 'sa_10.jpg', 'sa_9.jpg']
 
 
-def random_groups(rng: random.Random, root: str) -> list[ImageGroup]:
+def random_groups(rng: random.Random, root: str) -> list[ImageTable]:
     """Folders first, then tars, as a listing has them."""
     groups = []
     for archive in (None, None, f'{root}/x.tar', f'{root}/y.tar'):
         prefix = rng.choice(['', 'b/', 'b-/', 'c/'])
         names = rng.sample(NAMES, rng.randint(1, len(NAMES)))
         if archive is None:
-            if any(g.prefix == prefix and g.archive is None for g in groups):
+            if any(g.places[0][1:] == (prefix, None) for g in groups):
                 continue  # a folder is met once
             names = [name for name in names if '/' not in name] or ['only.jpg']
-            groups.append(ImageGroup.of(f'{root}/{prefix}', prefix, names))
+            groups.append(ImageTable.of(Place(f'{root}/{prefix}', prefix), names))
         else:
             offsets = [rng.randint(0, 99) for _ in names]
             sizes = [len(name) for name in names]
-            groups.append(ImageGroup.of(f'{archive}/', prefix, names, archive, offsets, sizes))
+            groups.append(
+                ImageTable.of(Place(f'{archive}/', prefix, archive), names, offsets, sizes)
+            )
     return groups
 
 
-def as_dicts(groups: Sequence[ImageGroup]) -> list[dict[str, Any]]:
+def as_dicts(groups: Sequence[ImageTable]) -> list[dict[str, Any]]:
     """The images of groups sorted by key, the first of each."""
     found: dict[str, dict[str, Any]] = {}
     for group in groups:
-        for row in range(len(group)):
-            image = group.image(row)
+        for image in group:
             found.setdefault(image['img_key'], image)
     return [found[key] for key in sorted(found)]
 
@@ -51,7 +52,7 @@ def as_dicts(groups: Sequence[ImageGroup]) -> list[dict[str, Any]]:
 def test_tables_of_one_and_of_several_roots(seed: int) -> None:
     rng = random.Random(seed)
     roots = [random_groups(rng, f'root{i}') for i in range(3)]
-    tables = [sorted_table(tuple(groups)) for groups in roots]
+    tables = [sorted_table(groups) for groups in roots]
     lists = [as_dicts(groups) for groups in roots]
     assert [list(table) for table in tables] == lists
     expected: dict[str, dict[str, Any]] = {}
@@ -67,13 +68,13 @@ def test_tables_of_one_and_of_several_roots(seed: int) -> None:
             expected[key] = image
     joined = joined_table(tables)
     assert list(joined) == list(expected.values())
-    assert [key.decode() for key in joined.keys().tolist()] == [x['img_key'] for x in joined]
+    assert [key.decode() for key in joined.keys.tolist()] == [x['img_key'] for x in joined]
     assert list(joined[2:5]) == list(joined)[2:5]
     assert joined[-1] == list(joined)[-1]
 
 
 def test_order_by_hash_is_that_of_the_whole_digests() -> None:
-    table = sorted_table((ImageGroup.of('r/', 'ü/', [f'{i}.jpg' for i in range(500)]),))
+    table = sorted_table([ImageTable.of(Place('r/', 'ü/'), [f'{i}.jpg' for i in range(500)])])
     for seed in (0, 7):
         digests = [hashlib.sha1(f'{seed}/{x["img_key"]}'.encode()).digest() for x in table]
         assert table.shuffled(seed).tolist() == sorted(range(500), key=digests.__getitem__)
@@ -82,10 +83,11 @@ def test_order_by_hash_is_that_of_the_whole_digests() -> None:
 def test_an_image_costs_tens_of_bytes() -> None:
     names = [f'sa_{i}.jpg' for i in range(100_000)]
     numbers = range(100_000)
-    table = sorted_table((ImageGroup.of('t/', 'p/', names, 't.tar', numbers, numbers),))
-    arrays = [table.rows, *(getattr(table.groups[0], x) for x in ('names', 'offsets', 'sizes'))]
+    place = Place('t/', 'sa_000000/', 't.tar')
+    table = sorted_table([ImageTable.of(place, names, numbers, numbers)])
+    arrays = [getattr(table, column) for column in ('keys', 'place', 'offsets', 'sizes')]
     assert all(isinstance(array, np.ndarray) for array in arrays)
-    assert sum(array.nbytes for array in arrays) <= 40 * len(table)
+    assert sum(array.nbytes for array in arrays) <= 46 * len(table)
 
 
 @pytest.fixture
