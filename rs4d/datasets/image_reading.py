@@ -104,7 +104,8 @@ def read_header(source: str | os.PathLike[str] | BinaryIO) -> ImageHeader | None
         if start[:4] in _TIFF:
             return _tiff_header(source)
         with Image.open(source) as image:
-            bands = 3 if image.mode == 'P' else len(image.getbands())
+            # Palettes and inks become colours.
+            bands = 3 if image.mode in ('P', 'CMYK') else len(image.getbands())
             deep = image.mode.startswith('I') or (image.format == 'PNG' and start[24] == 16)
             orientation = _orientation(image.info.get('exif', b''))
             return ImageHeader(image.size, orientation, bands, 16 if deep else 8)
@@ -147,9 +148,9 @@ def _tiff_header(file: BinaryIO) -> ImageHeader:
     size = tags[256], tags[257]
     return ImageHeader(
         size[::-1] if tags.get(274, 1) >= 5 else size,
-        bands=3 if photometric == 3 else bands,
+        bands=3 if photometric in (3, 5) else bands,
         bits=bits,
-        straight_alpha=bits == 8 and bands == 4 and 2 in tags.get(338, ()),
+        straight_alpha=bits == 8 and bands == 4 and photometric == 2 and 2 in tags.get(338, ()),
         fault=fault,
     )
 

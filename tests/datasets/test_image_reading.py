@@ -69,6 +69,16 @@ def test_a_fourth_band_is_left_out(form: str) -> None:
     assert (header.bands, header.bits, header.fault) == (4, 8, '')
 
 
+@pytest.mark.parametrize('form', ['JPEG', 'TIFF'])
+def test_inks_become_colours(form: str) -> None:
+    file = io.BytesIO()
+    Image.new('RGB', (9, 6), (200, 100, 50)).convert('CMYK').save(file, form)
+    header = read_header(io.BytesIO(file.getvalue()))
+    assert header is not None
+    assert header.bands == 3
+    assert np.abs(decode(file.getvalue(), 'a')[3, 4].astype(int) - (50, 100, 200)).max() < 10
+
+
 def test_sixteen_bits_in_four_bands() -> None:
     values = np.dstack([COLOURS, COLOURS[..., 0]]).astype(np.uint16) << 4
     values[0, 0] = 4095
