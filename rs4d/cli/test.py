@@ -22,6 +22,7 @@ from rs4d.engine.distributed import collect_results_in, leave
 from rs4d.engine.preflight import check_testing
 from rs4d.errors import SetupError
 from rs4d.evaluation import write_results_of
+from rs4d.models.part_checks import check_parts
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -50,6 +51,7 @@ def test(args: argparse.Namespace) -> None:
         draw_predictions(cfg, args.show_dir)
     cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
+    check_parts(runner.model)
     check_testing(runner)
     if args.out:
         write_results_of(runner.test_loop, args.out)

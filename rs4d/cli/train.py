@@ -27,6 +27,7 @@ from rs4d.engine import TrainingStopped, use_resumable_parts
 from rs4d.engine.distributed import collect_results_in, launched_as, leave
 from rs4d.engine.preflight import check_training, check_work_dir, choose_resume
 from rs4d.errors import SetupError
+from rs4d.models.part_checks import check_parts
 
 PRECISIONS = ('bf16', 'fp16')
 
@@ -98,6 +99,7 @@ def train(args: argparse.Namespace) -> None:
     use_resumable_parts(cfg)
     cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
+    check_parts(runner.model)
     check_training(runner)
     collect_results_in(cfg.work_dir, runner.val_loop)
     try:

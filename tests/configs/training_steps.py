@@ -12,6 +12,8 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from rs4d.models.part_checks import check_parts
+
 
 def batch(cfg: Config, split: str, count: int) -> dict[str, Any]:
     """The first samples of a split, through the config's own pipeline."""
@@ -40,6 +42,7 @@ def build(cfg: Config) -> tuple[nn.Module, OptimWrapper]:
     assert not cfg.get('find_unused_parameters', False)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
+        check_parts(model)
         model.init_weights()
         return model.train(), build_optim_wrapper(model, cfg.optim_wrapper)
 

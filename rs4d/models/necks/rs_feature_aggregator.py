@@ -8,6 +8,8 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from rs4d.errors import ConfigError
+
 
 @MODELS.register_module()
 class RSFeatureAggregator(BaseModule):
@@ -29,7 +31,7 @@ class RSFeatureAggregator(BaseModule):
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: If the arguments do not say how many maps there are, or say it differently.
+        ConfigError: If the arguments do not say how many maps there are, or say it differently.
     """
 
     def __init__(
@@ -46,15 +48,15 @@ class RSFeatureAggregator(BaseModule):
         super().__init__(init_cfg)
         if isinstance(in_channels, int):
             if num_inputs is None:
-                raise ValueError(
+                raise ConfigError(
                     'RSFeatureAggregator: in_channels is one number, so num_inputs must say how '
                     "many maps come in (the length of the backbone's out_indices)."
                 )
             in_channels = [in_channels] * num_inputs
-        self.in_channels = tuple(in_channels)
+        self.in_channels, self.out_channels = tuple(in_channels), out_channels
         self.in_indices = None if in_indices is None else tuple(in_indices)
         if self.in_indices is not None and len(self.in_indices) != len(self.in_channels):
-            raise ValueError(
+            raise ConfigError(
                 f'RSFeatureAggregator: in_indices={self.in_indices} are {len(self.in_indices)} maps, '
                 f'but in_channels and num_inputs say {len(self.in_channels)}. Make them agree.'
             )
@@ -85,18 +87,18 @@ class RSFeatureAggregator(BaseModule):
             (B, out_channels, H, W).
 
         Raises:
-            ValueError: If the maps are not as many as it was built for, or ``in_indices`` names one
+            ConfigError: If the maps are not as many as it was built for, or ``in_indices`` names one
                 that is not there.
         """
         if self.in_indices is not None:
             if max(self.in_indices) >= len(inputs):
-                raise ValueError(
+                raise ConfigError(
                     f'RSFeatureAggregator: in_indices={self.in_indices}, but {len(inputs)} maps came '
                     "in. Make in_indices agree with the backbone's out_indices."
                 )
             inputs = [inputs[i] for i in self.in_indices]
         if len(inputs) != len(self.in_channels):
-            raise ValueError(
+            raise ConfigError(
                 f'RSFeatureAggregator was built for {len(self.in_channels)} maps but got '
                 f"{len(inputs)}. Make in_channels (or num_inputs) agree with the backbone's "
                 'out_indices.'

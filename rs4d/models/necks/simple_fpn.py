@@ -48,7 +48,7 @@ class SimpleFPN(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.in_channels, self.in_stride = in_channels, in_stride
+        self.in_channels, self.out_channels, self.in_stride = in_channels, out_channels, in_stride
         self.out_strides = tuple(out_strides)
         if (
             any(stride < 1 or stride & (stride - 1) for stride in (in_stride, *self.out_strides))

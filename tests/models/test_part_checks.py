@@ -1,0 +1,99 @@
+"""Parts that do not fit each other are told before anything runs."""
+
+from typing import Any
+
+import pytest
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from rs4d.errors import ConfigError
+from rs4d.models.part_checks import check_parts
+
+MODELS_FOLDER = 'configs/_base_/models'
+SMALL = dict(embed_dims=192, num_layers=6, inner_dims=32)
+
+
+def build(name: str, **changes: Any) -> nn.Module:
+    cfg = Config.fromfile(f'{MODELS_FOLDER}/{name}.py')
+    cfg.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(cfg.model)
+
+
+def tiny(**changes: Any) -> nn.Module:
+    return build('mask-rcnn_rsmamba-tiny', **{'backbone.arch': SMALL}, **changes)
+
+
+def test_what_agrees_passes() -> None:
+    check_parts(tiny())
+    check_parts(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'backbone.patch_size': 16},
+            r'neck\[1\] \(SimpleFPN\): in_stride is 8.*neck\[0\].* has stride 16',
+        ),
+        ({'backbone.out_indices': (3, 5)}, r'neck\[0\].*in_channels.*RSMamba.*\(192, 192\)'),
+        ({'neck.0.in_channels': 96}, r'in_channels is \(96, 96, 96\).*192'),
+        ({'neck.0.in_indices': (0, 1, 3)}, r'in_indices=\(0, 1, 3\).*gives 3 maps'),
+        ({'neck.1.in_channels': 64}, r'neck\[1\].*\(64,\).*\(128,\)'),
+        (
+            {'neck.1.out_strides': (8, 16, 32, 64, 128)},
+            r'rpn_head: strides.*\(8, 16, 32, 64, 128\)',
+        ),
+        ({'rpn_head.anchor_generator.strides': [8, 16, 32, 64, 128]}, r'rpn_head: strides is \(8'),
+        (
+            {'roi_head.bbox_roi_extractor.featmap_strides': [8, 16, 32]},
+            r'bbox_roi_extractor\.featmap_strides is \(8, 16, 32\).*\(4, 8, 16\)',
+        ),
+        ({'rpn_head.in_channels': 64}, r'rpn_head\.in_channels is 64.*128'),
+        ({'roi_head.mask_roi_extractor.out_channels': 64}, r'out_channels is 64.*128'),
+    ],
+)
+def test_what_differs_is_said(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_parts(tiny(**changes))
+
+
+def test_prompts_are_decoded_over_a_map_of_the_width_that_was_said() -> None:
+    changes = {'backbone.arch': SMALL, 'roi_head.mask_head.embedding_channels': 256}
+    with pytest.raises(ConfigError, match=r'embedding_channels is 256.*RSMamba.*192 channels'):
+        check_parts(build('prompt_rsmamba-tiny', **changes))
+
+
+@pytest.mark.parametrize(
+    ('name', 'changes', 'message'),
+    [
+        ('solov2', {'mask_head.strides': [8, 8, 16, 32, 64]}, r'mask_head\.strides.*16, 32, 32\)'),
+        ('condinst', {'bbox_head.strides': [4, 8, 16, 32, 64]}, r'bbox_head: strides is \(4'),
+        (
+            'mask2former',
+            {'panoptic_head.pixel_decoder.strides': [8, 16, 32, 64]},
+            r'pixel_decoder\.strides is \(8, 16, 32, 64\).*\(4, 8, 16, 32\)',
+        ),
+        (
+            'mask2former',
+            {'panoptic_head.in_channels': [256, 512, 256, 256]},
+            r'pixel_decoder: in_channels is \(256, 512, 256, 256\)',
+        ),
+    ],
+)
+def test_single_stage_heads(name: str, changes: dict[str, Any], message: str) -> None:
+    check_parts(build(f'{name}_rsmamba-base'))
+    with pytest.raises(ConfigError, match=message):
+        check_parts(build(f'{name}_rsmamba-base', **changes))
+
+
+def test_pyramid_of_timms_maps_under_mmdetections_neck() -> None:
+    backbone = dict(type='TimmEncoder', model_name='resnet18', out_indices=(1, 2, 3, 4))
+    neck = dict(type='FPN', in_channels=[64, 128, 256, 512], out_channels=256, num_outs=5)
+    changes = {'backbone': dict(_delete_=True, **backbone), 'neck': dict(_delete_=True, **neck)}
+    check_parts(build('mask-rcnn_r50', **changes))
+    changes['backbone'] = dict(changes['backbone'], out_indices=(0, 1, 2, 3))
+    with pytest.raises(ConfigError, match=r'neck \(FPN\): in_channels.*\(64, 64, 128, 256\)'):
+        check_parts(build('mask-rcnn_r50', **changes))
