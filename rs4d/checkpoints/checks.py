@@ -6,6 +6,7 @@ loaded then runs to its end and looks like a bad model, so here it is an error.
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,12 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from rs4d.checkpoints import (
-    CheckpointMismatchError,
-    check_header,
-    read_checkpoint,
-    read_header,
-    state_dict_of,
-)
-from rs4d.errors import SetupError
+from rs4d.errors import SetupError, some
 
-# The last layers of a head, whose size is the number of classes.
-_CLASS_LAYERS = ('fc_cls', 'fc_reg', 'conv_logits', 'conv_cls')
-
-
-def is_local(path: str) -> bool:
-    """Whether a checkpoint's name is that of a file here, rather than ``https://`` and the like."""
-    return re.match(r'[a-z][a-z0-9+-]+://', path, re.IGNORECASE) is None
+from .errors import CheckpointMismatchError
+from .load_report import watched_load
+from .pretrained_init import pretrained_weights
+from .reading import read_checkpoint, state_dict_of
 
 
 def require_checkpoint(path: str, source: str) -> None:
@@ -41,32 +32,12 @@ def require_checkpoint(path: str, source: str) -> None:
     Raises:
         SetupError: There is no such file.
     """
-    if is_local(path) and not Path(path).expanduser().is_file():
+    if _is_local(path) and not Path(path).expanduser().is_file():
         raise SetupError(
             f"The checkpoint '{path}', named by {source}, does not exist (working directory "
             f"'{Path.cwd()}'). Train or download it first, correct the path, or, to start from "
             f'random weights, set what names it to None.'
         )
-
-
-def read_state_dict(path: str, source: str) -> dict[str, Tensor]:
-    """Read the weights in a checkpoint, and nothing that could run code.
-
-    Args:
-        path: The file.
-        source: The config's key or the tool's argument that names it.
-
-    Returns:
-        From names to tensors on the CPU.
-
-    Raises:
-        SetupError: The file is missing, is not a checkpoint, or holds more than data.
-    """
-    require_checkpoint(path, source)
-    try:
-        return state_dict_of(read_checkpoint(path), path)
-    except CheckpointMismatchError as error:
-        raise SetupError(f'{error} It is named by {source}.') from error
 
 
 def check_checkpoint(
@@ -81,15 +52,18 @@ def check_checkpoint(
         path: The checkpoint; a name with a scheme such as ``https://`` is not looked at.
         source: The config's key or the tool's argument that names it.
         complete: Whether every weight of the model must be in it.
-        other_classes: Whether the last layers of heads may have another number of classes; they
-            then keep their random weights.
+        other_classes: Whether the layers of heads that count classes may have another number of
+            them; they then keep their random weights.
 
     Raises:
         SetupError: It is missing, unreadable, of another size, or of another model.
     """
-    if not is_local(path):
+    if not _is_local(path):
         return
-    _compare(model, read_state_dict(path, source), path, source, complete, other_classes)
+    require_checkpoint(path, source)
+    with _named_by(source):
+        weights = state_dict_of(read_checkpoint(path), path)
+    _compare(model, weights, path, source, complete, other_classes)
 
 
 def check_pretrained(model: nn.Module) -> None:
@@ -105,27 +79,43 @@ def check_pretrained(model: nn.Module) -> None:
         SetupError: A checkpoint is missing, unreadable, of another size, or lacks weights.
     """
     for name, module, init in _pretrained_modules(model, 'model'):
-        path, prefix = init['checkpoint'], init.get('prefix')
-        source = f'{name}.init_cfg'
+        path, source = init['checkpoint'], f'{name}.init_cfg'
         require_checkpoint(path, source)
-        if not is_local(path) or _loads_by_itself(module):
+        if not _is_local(path) or _loads_by_itself(module):
             continue
-        # An encoder's own file has bare names, whatever the prefix.
-        if _has_header(module, path, source) or prefix is None:
-            check_checkpoint(module, path, source, complete=True)
+        with _named_by(source):
+            weights = pretrained_weights(module, path, init.get('prefix'))
+        _compare(module, weights, path, source, complete=True, other_classes=False)
+
+
+def class_heads(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Find the heads that classify, one for each stage of a cascade.
+
+    Args:
+        model: A detector.
+
+    Yields:
+        The name and the head, which has ``num_classes``.
+    """
+    for name, module in model.named_modules():
+        # Region proposals and semantic branches count something else.
+        head = re.fullmatch(r'(?:.*[._])?\w*head(?:\.\d+)*', name)
+        if head is None or 'rpn' in name or 'semantic' in name:
             continue
-        prefix = prefix if prefix.endswith('.') else f'{prefix}.'
-        state_dict = read_state_dict(path, source)
-        chosen = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
-        if not chosen:
-            found = sorted({name.split('.')[0] for name in state_dict})
-            raise SetupError(
-                f"The checkpoint '{path}', named by {source}, has no weights that start with "
-                f"prefix='{prefix}'; its names start with {', '.join(found[:8])}. Set "
-                f'{source}.prefix to the one that holds the encoder, or leave it out if the file '
-                'holds nothing else.'
-            )
-        _compare(module, chosen, path, source, complete=True, other_classes=False)
+        if isinstance(getattr(module, 'num_classes', None), int):
+            yield name, module
+
+
+def _is_local(path: str) -> bool:
+    return re.match(r'[a-z][a-z0-9+-]+://', path, re.IGNORECASE) is None
+
+
+@contextmanager
+def _named_by(source: str) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointMismatchError as error:
+        raise SetupError(f'{error} It is named by {source}.') from error
 
 
 def _pretrained_modules(
@@ -141,16 +131,6 @@ def _pretrained_modules(
         yield from _pretrained_modules(child, f'{name}.{child_name}')
 
 
-def _has_header(module: nn.Module, path: str, source: str) -> bool:
-    try:
-        header = read_header(path)
-        if header is not None:
-            check_header(module, header, path)
-    except CheckpointMismatchError as error:
-        raise SetupError(f'{error} It is named by {source}.') from error
-    return header is not None
-
-
 def _loads_by_itself(module: nn.Module) -> bool:
     own = getattr(type(module), 'init_weights', None) is not BaseModule.init_weights
     return own and not type(module).__module__.startswith('rs4d.')
@@ -158,61 +138,63 @@ def _loads_by_itself(module: nn.Module) -> bool:
 
 def _compare(
     model: nn.Module,
-    state_dict: dict[str, Tensor],
+    weights: dict[str, Tensor],
     path: str,
     source: str,
     complete: bool,
     other_classes: bool,
 ) -> None:
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    tensors = {name: value for name, value in state_dict.items() if isinstance(value, Tensor)}
-    wrong: list[str] = []
-    try:
-        # PyTorch's own loading runs the models' hooks, which may rename and resize.
-        missing = model.load_state_dict(dict(tensors), strict=False).missing_keys
-    except RuntimeError as error:
-        wrong = re.findall(r'size mismatch for ([^:\s]+): ', str(error))
-        if not wrong:
-            raise
-        missing = [name for name in expected if name not in tensors]
-    missing = [name for name in missing if not name.endswith('num_batches_tracked')]
-    if expected and len(missing) >= len(expected):
+    with watched_load(model, path) as report:
+        try:
+            # PyTorch's own loading runs the models' hooks, which may rename and resize.
+            model.load_state_dict(dict(weights), strict=False)
+        except RuntimeError as error:
+            if 'size mismatch' not in str(error):
+                raise
+    wrong, missing = report.misshapen, report.missing
+    start = f"The checkpoint '{path}', named by {source},"
+    if expected and not report.loaded and not wrong:
         raise SetupError(
-            f"The checkpoint '{path}', named by {source}, fits no weight of the model: it has names "
-            f'such as {_some(tensors)}, the model {_some(expected)}. It belongs to another model, or '
-            'a prefix differs.'
+            f'{start} fits no weight of the model: it has names such as {some(weights)}, the model '
+            f'{some(expected)}. It belongs to another model, or a prefix differs.'
         )
-    if other_classes and wrong:
-        class_layers = [name for name in wrong if name.split('.')[-2] in _CLASS_LAYERS]
-        wrong = [name for name in wrong if name not in class_layers]
-        if class_layers:
+    if other_classes:
+        counting = [name for name in wrong if _counts_classes(model, name, weights.get(name))]
+        wrong = [name for name in wrong if name not in counting]
+        if counting and not wrong:
             print_log(
                 f"'{path}' was trained with another number of classes; these layers keep their "
-                f'random weights: {", ".join(class_layers)}.',
+                f'random weights: {", ".join(counting)}.',
                 logger='current',
             )
     if wrong:
         first = wrong[0]
-        got = tuple(tensors[first].shape) if first in tensors else 'another one'
+        got = tuple(weights[first].shape) if first in weights else 'another one'
+        also = f' (also {some(wrong[1:])})' if wrong[1:] else ''
         raise SetupError(
-            f"The checkpoint '{path}', named by {source}, is of another size than the model: "
-            f"{len(wrong)} of its weights differ in shape; '{first}' should be {expected[first]} "
-            f'but is {got}{_others(wrong)}. Use the config that the checkpoint was trained with, or '
-            'a checkpoint of this size.'
+            f'{start} is of another size than the model: {len(wrong)} of its weights differ in '
+            f"shape; '{first}' should be {expected[first]} but is {got}{also}. Use the config that "
+            'the checkpoint was trained with, or a checkpoint of this size.'
         )
     if complete and missing:
         raise SetupError(
-            f"The checkpoint '{path}', named by {source}, lacks {len(missing)} of the model's "
-            f'{len(expected)} weights: {_some(missing)}. They would stay random. Use the config '
-            'that the checkpoint was trained with, or a checkpoint of this model.'
+            f"{start} lacks {len(missing)} of the model's {len(expected)} weights: {some(missing)}. "
+            'They would stay random. Use the config that the checkpoint was trained with, or a '
+            'checkpoint of this model.'
         )
 
 
-def _some(names: Any, count: int = 4) -> str:
-    names = list(names)
-    more = ', ...' if len(names) > count else ''
-    return ', '.join(f"'{name}'" for name in names[:count]) + more
-
-
-def _others(names: list[str]) -> str:
-    return f' (also {_some(names[1:], 3)})' if len(names) > 1 else ''
+def _counts_classes(model: nn.Module, name: str, found: Tensor | None) -> bool:
+    """Whether a weight of another shape is one of a head's that has a row for each class."""
+    own = model.state_dict()[name].shape
+    if found is None or found.dim() != len(own) or found.shape[1:] != own[1:]:
+        return False
+    for start, head in class_heads(model):
+        classes = head.num_classes
+        anchors = getattr(head, 'num_base_priors', 1)
+        # Scores, scores with one for the background, boxes; for each anchor.
+        rows = {classes, classes + 1, 4 * classes, classes * anchors, (classes + 1) * anchors}
+        if name.startswith(f'{start}.') and own[0] in rows:
+            return True
+    return False

@@ -10,6 +10,8 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import nn
 
+from rs4d.errors import some
+
 from .errors import CheckpointMismatchError
 
 
@@ -51,18 +53,15 @@ class LoadReport:
 
 
 @contextmanager
-def logged_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
-    """Watch a load into a model, by PyTorch or by MMEngine, and write its account into the log.
+def watched_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
+    """Watch a load into a model, by PyTorch or by MMEngine.
 
     Args:
         model: The module whose state dict is loaded.
-        source: The file, for the log.
+        source: The file.
 
     Yields:
         The account, complete when the block has ended.
-
-    Raises:
-        CheckpointMismatchError: The block ended and nothing was loaded.
     """
     report = LoadReport(source, type(model).__name__)
     seen: list[tuple[list[str], list[str], list[str]]] = []
@@ -92,26 +91,40 @@ def logged_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
     named = re.findall(r'size mismatch for ([^:\s]+): ', '\n'.join(errors))
     report.misshapen = list(dict.fromkeys(named))
     report.unexpected = list(unexpected)
-    absent = {*missing, *report.misshapen}
     # Batch norm's counters are younger than many checkpoints, and PyTorch then makes them up.
     counter = 'num_batches_tracked'
     report.missing = [name for name in missing if not name.endswith(counter)]
+    absent = {*missing, *report.misshapen}
     names = [name for name in model.state_dict() if not name.endswith(counter)]
     report.loaded = [name for name in names if name not in absent]
-    if not report.loaded and (report.missing or report.misshapen):
+
+
+@contextmanager
+def logged_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
+    """Watch a load into a model, and write its account into the log.
+
+    Args:
+        model: The module whose state dict is loaded.
+        source: The file, for the log.
+
+    Yields:
+        The account, complete when the block has ended.
+
+    Raises:
+        CheckpointMismatchError: The block ended and nothing was loaded.
+    """
+    with watched_load(model, source) as report:
+        yield report
+    wanted = [*report.missing, *report.misshapen]
+    if not report.loaded and wanted:
         raise CheckpointMismatchError(
             f"The checkpoint '{source}' loads no weight of {report.model}: the model has names such "
-            f'as {_some([*report.missing, *report.misshapen])}, the file'
-            f' {_some(report.unexpected) or "other shapes"}. It belongs to another model, or a '
-            'prefix differs.'
+            f'as {some(wanted)}, the file {some(report.unexpected) or "other shapes"}. It belongs to '
+            'another model, or a prefix differs.'
         )
-    report.log()
-
-
-def _some(names: Sequence[str], count: int = 3) -> str:
-    more = ', ...' if len(names) > count else ''
-    return ', '.join(f"'{name}'" for name in names[:count]) + more
+    if report.loaded or report.unexpected:
+        report.log()
 
 
 def _examples(names: Sequence[str]) -> str:
-    return f' ({_some(names)})' if names else ''
+    return f' ({some(names)})' if names else ''

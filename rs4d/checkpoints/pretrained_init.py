@@ -1,16 +1,66 @@
 """``init_cfg=dict(type='Pretrained', ...)``, with an account of what was loaded."""
 
-from mmengine.logging import print_log
+from typing import Any
+
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_state_dict
-from torch import nn
+from torch import Tensor, nn
+
+from rs4d.errors import some
 
 from .encoder_files import check_header, read_header
 from .errors import CheckpointMismatchError
 from .load_report import logged_load
-from .reading import state_dict_of
+from .reading import TRAINERS, WRAPPERS, state_dict_of
+
+
+def pretrained_weights(
+    module: nn.Module, path: str, prefix: str | None = None, map_location: Any = 'cpu'
+) -> dict[str, Tensor]:
+    """Read the weights that an ``init_cfg`` asks for.
+
+    A safetensors file with an encoder's header has the encoder's own names, so the prefix does not
+    apply to it; its architecture has to be the module's.
+
+    Args:
+        module: Will take the weights.
+        path: A path or one of MMEngine's addresses.
+        prefix: What the names of the part wanted start with, such as ``'student.'``.
+        map_location: Where tensors go.
+
+    Returns:
+        Tensors by the part's own names.
+
+    Raises:
+        CheckpointNotFoundError: The file is not there.
+        CheckpointMismatchError: It cannot be read, nothing of it has the prefix, or its header names
+            another architecture.
+    """
+    header = None if '://' in path else read_header(path)
+    if header is not None:
+        check_header(module, header, path)
+        prefix = None
+    start = prefix if not prefix or prefix.endswith('.') else f'{prefix}.'
+    content = CheckpointLoader.load_checkpoint(path, map_location, logger='silent')
+    own = module.state_dict().keys()
+    for wrappers in (TRAINERS, WRAPPERS):
+        found = state_dict_of(content, path, wrappers)
+        weights = {
+            name.removeprefix(start or ''): value
+            for name, value in found.items()
+            if name.startswith(start or '')
+        }
+        if own & weights.keys():
+            return weights
+    if not weights:
+        starts = sorted({name.split('.')[0] for name in found})
+        raise CheckpointMismatchError(
+            f"The checkpoint '{path}' has no weights that start with prefix='{prefix}'; its names "
+            f'start with {some(starts, 8)}. Set init_cfg.prefix to the one wanted, or leave it out.'
+        )
+    return weights
 
 
 # In place of MMEngine's, in the registry that every scope falls back to.
@@ -18,17 +68,10 @@ from .reading import state_dict_of
 class LoggedPretrainedInit(PretrainedInit):
     """Load a checkpoint into a module, log what fitted, and refuse one of which nothing does.
 
-    A safetensors file with an encoder's header has the encoder's own names, so ``prefix`` does not
-    apply to it; its architecture has to be the module's.
-
     Args:
         checkpoint: A path or one of MMEngine's addresses.
-        prefix: What the names of the part wanted start with, such as ``'student.'``.
+        prefix: As for :func:`pretrained_weights`.
         map_location: Where tensors are loaded to.
-
-    Raises:
-        CheckpointMismatchError: From the call: nothing fits, or the header names another
-            architecture.
     """
 
     def __call__(self, module: nn.Module) -> None:
@@ -42,31 +85,9 @@ class LoggedPretrainedInit(PretrainedInit):
             CheckpointMismatchError: It cannot be read, nothing of it fits, or its header names
                 another architecture.
         """
-        prefix = self.prefix
-        header = None if '://' in self.checkpoint else read_header(self.checkpoint)
-        if header is not None:
-            check_header(module, header, self.checkpoint)
-            if prefix:
-                print_log(
-                    f"'{self.checkpoint}' holds an encoder alone, so prefix='{prefix}' is not used.",
-                    logger='current',
-                )
-            prefix = None
-        content = CheckpointLoader.load_checkpoint(self.checkpoint, self.map_location)
-        weights = state_dict_of(content, self.checkpoint)
-        source = self.checkpoint
-        if prefix:
-            prefix = prefix if prefix.endswith('.') else f'{prefix}.'
-            starts = sorted({name.split('.')[0] for name in weights})
-            weights = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
-            source = f'{source} ({prefix}*)'
-            if not weights:
-                raise CheckpointMismatchError(
-                    f"The checkpoint '{self.checkpoint}' has no weights that start with "
-                    f"prefix='{prefix}'; its names start with {', '.join(starts[:8])}. Set "
-                    'init_cfg.prefix to the one wanted, or leave it out.'
-                )
+        weights = pretrained_weights(module, self.checkpoint, self.prefix, self.map_location)
+        source = f'{self.checkpoint} ({self.prefix}*)' if self.prefix else self.checkpoint
         with logged_load(module, source):
-            load_state_dict(module, weights, strict=False, logger='current')
+            load_state_dict(module, weights, strict=False, logger='silent')
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=self._get_init_info())

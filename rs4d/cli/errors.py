@@ -43,6 +43,12 @@ def explain(error: BaseException) -> str | None:
                 'model.backbone.with_cp=True, or train with --amp (all go through --cfg-options or '
                 f'flags). PyTorch says: {_paragraph(str(link))}'
             )
+        if isinstance(link, MemoryError) or "can't allocate memory" in str(link):
+            return (
+                'The memory of this machine ran out. Lower train_dataloader.batch_size or '
+                'num_workers, set model.backbone.with_cp=True, or take smaller images (all through '
+                f'--cfg-options). What asked for more says: {_paragraph(str(link))[:300]}'
+            )
         if isinstance(link, OSError) and link.errno == errno.ENOSPC:
             return (
                 f'The disk is full: nothing more can be written to {link.filename or "it"}. Free '

@@ -14,7 +14,7 @@ from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, require_
 from rs4d.config import dataset_classes, inner_datasets
 from rs4d.datasets.config_checks import wrong_heads
 from rs4d.engine.random_state import kept_random_state
-from rs4d.errors import InputSizeError, Problems, SetupError, UserError
+from rs4d.errors import InputSizeError, Problems, SetupError, UserError, some
 
 # Enough to meet images of other sizes without reading the set.
 _SAMPLES = 4
@@ -90,6 +90,8 @@ def check_training(runner: Runner) -> None:
     with kept_random_state():
         with problems.noted():
             check_pretrained(model)
+        with problems.noted():
+            _check_weight_decay(cfg)
         if cfg.get('load_from'):
             resume = bool(cfg.get('resume'))
             with problems.noted():
@@ -104,6 +106,17 @@ def check_training(runner: Runner) -> None:
             if cfg.get(f'{split}_dataloader') is not None:
                 _check_data(runner, model, split, problems)
     problems.raise_all()
+
+
+def _check_weight_decay(cfg: Config) -> None:
+    """MMEngine fails without a word of advice where there is no decay to multiply."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    multipliers = [key for key in wrapper.get('paramwise_cfg') or {} if 'decay_mult' in key]
+    if multipliers and (wrapper.get('optimizer') or {}).get('weight_decay') is None:
+        raise SetupError(
+            f'optim_wrapper.paramwise_cfg has {some(multipliers)}, which multiplies a weight decay, '
+            'but optim_wrapper.optimizer has none. Add weight_decay=0.0 or another value to it.'
+        )
 
 
 def check_testing(runner: Runner) -> None:

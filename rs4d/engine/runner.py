@@ -15,9 +15,11 @@ from torch import nn
 
 from rs4d.checkpoints import logged_load
 from rs4d.config import resolve
-from rs4d.engine.distributed import init_on_cpu
-from rs4d.engine.loops import ResumableTrainLoop
 from rs4d.files import FileWriteError, remove_parts, written_whole
+
+from .distributed import init_on_cpu
+from .loops import ResumableTrainLoop
+from .resuming import require_same_training
 
 
 @RUNNERS.register_module()
@@ -30,6 +32,9 @@ class AtomicRunner(Runner):
     where there is no GPU. ``compile`` compiles the model's encoders rather than the training step,
     which PyTorch would cut into pieces. Takes what :class:`mmengine.runner.Runner` takes.
     """
+
+    _resuming = False
+    _training_state: dict[str, Any] | None = None
 
     @classmethod
     def from_cfg(cls, cfg: Config | dict[str, Any]) -> 'Runner':
@@ -102,9 +107,16 @@ class AtomicRunner(Runner):
             resume_optimizer: Whether the optimizer goes on as well.
             resume_param_scheduler: Whether the schedules go on as well.
             map_location: Where tensors are loaded to before the model and the optimizer take them.
+
+        Raises:
+            ResumeError: It holds no training's state, or that of one with another optimizer or other
+                schedules.
         """
-        self._training_state: dict[str, Any] | None = None
-        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        self._resuming = True
+        try:
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        finally:
+            self._resuming = False
         if self._training_state is not None and isinstance(self.train_loop, ResumableTrainLoop):
             self.train_loop.load_state_dict(self._training_state)
 
@@ -122,6 +134,8 @@ class AtomicRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         with logged_load(model, filename):
             checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        if self._resuming:
+            require_same_training(checkpoint, filename, self.optim_wrapper, self.param_schedulers)
         self._training_state = checkpoint.get('meta', {}).get('training_state')
         return checkpoint
 

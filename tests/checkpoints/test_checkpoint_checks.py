@@ -32,7 +32,7 @@ from rs4d.checkpoints import (
     read_pickle,
     state_dict_of,
 )
-from rs4d.checkpoints.checks import check_checkpoint, check_pretrained
+from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, class_heads
 from rs4d.checkpoints.conversion import export_encoder
 from rs4d.errors import SetupError
 from rs4d.models.backbones import RSMamba, TimmEncoder
@@ -271,7 +271,7 @@ def test_report_counts_what_fits(load: Any, log: list[logging.LogRecord]) -> Non
     assert sorted(report.loaded) == sorted({*weights} - {'other'})
     text = log[-1].getMessage()
     assert 'Loaded 7 of the 8 weights of Sequential' in text
-    assert "1 missing ('0.bias'); 1 unexpected ('other')" in text
+    assert '1 missing (0.bias); 1 unexpected (other)' in text
     assert log[-1].levelno == logging.WARNING
     with logged_load(model, 'x.pth'):
         load(model, model.state_dict(), strict=False)
@@ -283,7 +283,7 @@ def test_report_of_other_shapes(log: list[logging.LogRecord]) -> None:
     model = nn.Linear(2, 3)
     with logged_load(model, 'x.pth'):
         load_state_dict(model, dict(weight=torch.zeros(3, 3), bias=torch.zeros(3)))
-    assert "1 of another shape ('weight')" in log[-1].getMessage()
+    assert '1 of another shape (weight)' in log[-1].getMessage()
 
 
 def test_init_cfg_logs_and_refuses_what_loads_nothing(
@@ -312,7 +312,7 @@ def test_timm_encoder_logs(tmp_path: Path, log: list[logging.LogRecord]) -> None
     ).init_weights()
     text = log[-1].getMessage()
     assert 'weights of ResNet' in text
-    assert "0 missing; 1 unexpected ('fc.bias')" in text
+    assert '0 missing; 1 unexpected (fc.bias)' in text
 
 
 @pytest.mark.parametrize('prefix', [None, 'student.'])
@@ -384,3 +384,64 @@ def test_safetensors_without_a_header(tmp_path: Path) -> None:
     other = encoder(init_cfg=dict(type='Pretrained', checkpoint=str(path), prefix='student.'))
     other.init_weights()
     assert torch.equal(other.layers[1].D, model.layers[1].D)
+
+
+class Head(nn.Module):
+    """Layers that count classes, as different heads have them, and one that counts queries."""
+
+    def __init__(self, num_classes: int, queries: int = 5, width: int = 4) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.num_base_priors = 3
+        self.cls_embed = nn.Linear(width, num_classes + 1)
+        self.rtm_cls = nn.ModuleList([nn.Conv2d(width, 3 * num_classes, 1)])
+        self.fc_reg = nn.Linear(width, 4 * num_classes)
+        self.query_feat = nn.Embedding(queries, width)
+
+
+class Detector(nn.Module):
+    def __init__(self, **settings: int) -> None:
+        super().__init__()
+        self.backbone = nn.Linear(2, 2)
+        self.bbox_head = nn.ModuleList([Head(**settings), Head(**settings)])
+        self.level_embed = nn.Parameter(torch.zeros(1))
+
+
+@pytest.mark.parametrize(('own', 'found'), [(1, 4), (4, 1), (5, 80)])
+def test_other_classes_are_no_other_size(tmp_path: Path, own: int, found: int) -> None:
+    torch.save(Detector(num_classes=found).state_dict(), tmp_path / 'x.pth')
+    model = Detector(num_classes=own)
+    path = str(tmp_path / 'x.pth')
+    check_checkpoint(model, path, 'load_from', complete=False, other_classes=True)
+    with pytest.raises(SetupError, match='of another size'):
+        check_checkpoint(model, path, '--resume', complete=True)
+
+
+@pytest.mark.parametrize('change', [dict(queries=7), dict(width=5)])
+def test_other_sizes_are_not_taken_for_classes(tmp_path: Path, change: dict) -> None:
+    torch.save(Detector(num_classes=3, **change).state_dict(), tmp_path / 'x.pth')
+    with pytest.raises(SetupError, match='of another size'):
+        check_checkpoint(
+            Detector(num_classes=2),
+            str(tmp_path / 'x.pth'),
+            'x',
+            complete=False,
+            other_classes=True,
+        )
+
+
+def test_each_stage_of_a_cascade_is_a_head() -> None:
+    found = [(name, head.num_classes) for name, head in class_heads(Detector(num_classes=3))]
+    assert found == [('bbox_head.0', 3), ('bbox_head.1', 3)]
+
+
+@pytest.mark.parametrize('start', ['model.', 'module.student.', '_orig_mod.'])
+def test_a_wrapped_encoder_is_loaded(student: Path, tmp_path: Path, start: str) -> None:
+    weights = {f'{start}{k}': v for k, v in encoder().state_dict().items()}
+    torch.save(weights, tmp_path / 'wrapped.pth')
+    prefix = 'student.' if 'student' in start else None
+    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'wrapped.pth'), prefix=prefix)
+    model = encoder(init_cfg=init)
+    check_pretrained(model)
+    model.init_weights()
+    assert torch.equal(model.state_dict()['layers.1.D'], weights[f'{start}layers.1.D'])

@@ -195,8 +195,85 @@ def test_image_that_does_not_decode(
 def test_number_of_classes(rejected: Callable[..., str], config: str) -> None:
     option = 'model.roi_head.mask_head.num_classes=7'
     message = rejected('train.py', config, '--cfg-options', option)
-    assert 'roi_head.mask_head' in message
-    assert 'num_classes=7' in message
+    assert 'model.roi_head.mask_head.num_classes=7' in message
+
+
+def test_all_that_is_wrong_is_said_at_once(rejected: Callable[..., str], config: str) -> None:
+    message = rejected(
+        'train.py',
+        config,
+        '--cfg-options',
+        'model.roi_head.bbox_head.num_classes=5',
+        'model.roi_head.mask_head.num_classes=7',
+        'val_evaluator.ann_file=nowhere.json',
+    )
+    for word in ('bbox_head.num_classes=5', 'mask_head.num_classes=7', 'nowhere.json'):
+        assert word in message
+
+
+def test_a_decay_multiplier_without_a_decay(rejected: Callable[..., str], config: str) -> None:
+    message = rejected(
+        'train.py',
+        config,
+        '--cfg-options',
+        'optim_wrapper.optimizer._delete_=True',
+        'optim_wrapper.optimizer.type=SGD',
+        'optim_wrapper.optimizer.lr=0.1',
+        'optim_wrapper.paramwise_cfg.norm_decay_mult=0.0',
+    )
+    assert 'norm_decay_mult' in message
+    assert 'weight_decay=0.0' in message
+
+
+@pytest.mark.parametrize('name', ['interval', 'iter_interval', 'max_keep_ckpts'])
+@pytest.mark.parametrize('value', ['1.5', 'often'])
+def test_an_interval_that_is_no_whole_number(
+    rejected: Callable[..., str], config: str, name: str, value: str
+) -> None:
+    key = f'default_hooks.checkpoint.{name}'
+    message = rejected('train.py', config, '--cfg-options', f'{key}={value}')
+    assert key in message
+    assert 'whole number' in message
+
+
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        (
+            ['optim_wrapper.optimizer._delete_=True', 'optim_wrapper.optimizer.type=SGD',
+             'optim_wrapper.optimizer.lr=0.1', 'optim_wrapper.optimizer.weight_decay=0'],
+            'another optimizer',
+        ),
+        (['param_scheduler=[]'], 'other schedules'),
+    ],
+)  # fmt: skip
+def test_resuming_what_another_config_trained(
+    rejected: Callable[..., str], config: str, checkpoint: Path, options: list[str], says: str
+) -> None:
+    message = rejected('train.py', config, '--resume', checkpoint, '--cfg-options', *options)
+    assert says in message
+    assert f'load_from={checkpoint}' in message
+
+
+def test_resuming_bare_weights(
+    rejected: Callable[..., str], config: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu')
+    torch.save(dict(state_dict=content['state_dict']), tmp_path / 'bare.pth')
+    message = rejected('train.py', config, '--resume', tmp_path / 'bare.pth')
+    assert 'holds no state of a training (it lacks optimizer, meta)' in message
+
+
+def test_memory_that_runs_out_on_a_cpu(
+    rejected: Callable[..., str], config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hungry(*args: object) -> torch.Tensor:
+        return torch.empty(2**46)
+
+    monkeypatch.setattr('rs4d.models.backbones.rsmamba.RSMamba.forward', hungry)
+    message = rejected('train.py', config)
+    assert 'memory of this machine ran out' in message
+    assert 'train_dataloader.batch_size' in message
 
 
 def test_side_that_is_no_multiple_of_16_in_val_only(

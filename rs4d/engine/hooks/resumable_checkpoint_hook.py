@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from rs4d.errors import ConfigError
 from rs4d.files import write_text
 
 from .latest_checkpoint_hook import LatestCheckpointHook
@@ -31,11 +32,21 @@ class ResumableCheckpointHook(CheckpointHook):
         iter_interval: Iterations between passing checkpoints; -1 writes none. Only with
             ``by_epoch=True``.
         **kwargs: Likewise: ``interval``, ``by_epoch``, ``max_keep_ckpts``, ``save_best`` and so on.
+
+    Raises:
+        ConfigError: An interval or ``max_keep_ckpts`` is no whole number.
     """
 
     def __init__(self, *args: Any, iter_interval: int = -1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.iter_interval = iter_interval
+        for name in ('interval', 'iter_interval', 'max_keep_ckpts'):
+            value = getattr(self, name)
+            if type(value) is not int:
+                raise ConfigError(
+                    f'default_hooks.checkpoint.{name} is {value!r}; set it to a whole number, or to '
+                    '-1 for none.'
+                )
 
     def after_train_iter(
         self,

@@ -1,0 +1,54 @@
+"""Whether a training can go on from what another one has saved."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rs4d.errors import some
+
+from .errors import ResumeError
+
+# By these an optimizer's state is that of Adam, of momentum, and so on. Names that PyTorch adds from
+# version to version are not among them.
+_KINDS = {'betas', 'momentum', 'alpha', 'rho', 'lambd', 'etas', 'lr_decay'}
+
+
+def require_same_training(
+    checkpoint: Mapping[str, Any], path: str, optim_wrapper: Any, schedulers: Any
+) -> None:
+    """Raise unless a training's optimizer and schedules can take the states of a checkpoint.
+
+    Args:
+        checkpoint: What was read.
+        path: The file, for the message.
+        optim_wrapper: The training's optimizer wrapper, built.
+        schedulers: Its schedules, built: a list, or a dict of lists.
+
+    Raises:
+        ResumeError: They cannot.
+    """
+    absent = [key for key in ('optimizer', 'meta') if key not in checkpoint]
+    if absent:
+        _refuse(path, f'holds no state of a training (it lacks {some(absent)})')
+    if _groups(checkpoint['optimizer']) != _groups(optim_wrapper.state_dict()):
+        _refuse(path, 'was written by a training with another optimizer or other groups of weights')
+    saved = checkpoint.get('param_schedulers')
+    lists = isinstance(saved, list) and isinstance(schedulers, list)
+    if lists and [*map(_keys, saved)] != [_keys(own.state_dict()) for own in schedulers]:
+        _refuse(path, 'was written by a training with other schedules (param_scheduler)')
+
+
+def _groups(state: Mapping[str, Any]) -> list[tuple[set[str], int]]:
+    groups = state.get('param_groups') or []
+    return [(_KINDS & group.keys(), len(group['params'])) for group in groups]
+
+
+def _keys(state: Mapping[str, Any]) -> Sequence[str]:
+    return sorted(key for key in state if not key.startswith('_'))
+
+
+def _refuse(path: str, problem: str) -> None:
+    raise ResumeError(
+        f"The checkpoint '{path}', named by --resume, {problem}, so the training cannot go on from it. "
+        'Resume with the config that it was trained with, or start anew from its weights: without '
+        f'--resume and with --cfg-options load_from={path}.'
+    )
