@@ -198,19 +198,6 @@ def test_number_of_classes(rejected: Callable[..., str], config: str) -> None:
     assert 'model.roi_head.mask_head.num_classes=7' in message
 
 
-def test_all_that_is_wrong_is_said_at_once(rejected: Callable[..., str], config: str) -> None:
-    message = rejected(
-        'train.py',
-        config,
-        '--cfg-options',
-        'model.roi_head.bbox_head.num_classes=5',
-        'model.roi_head.mask_head.num_classes=7',
-        'val_evaluator.ann_file=nowhere.json',
-    )
-    for word in ('bbox_head.num_classes=5', 'mask_head.num_classes=7', 'nowhere.json'):
-        assert word in message
-
-
 def test_a_decay_multiplier_without_a_decay(rejected: Callable[..., str], config: str) -> None:
     message = rejected(
         'train.py',
