@@ -55,7 +55,8 @@ def view_distillation(
     Returns:
         A view of each image.
     """
-    with _in_eval_mode(distiller), _without_compiling():
+    # What is compiled runs as it was written: a few images are not worth another compilation.
+    with _in_eval_mode(distiller), torch.compiler.set_stance('force_eager'):
         target = distiller.teacher_maps(inputs, data_samples)[EMBEDDING].float()
         valid = valid_area(inputs, data_samples)
         corrupted, _ = distiller.corruption(inputs, valid)
@@ -101,13 +102,3 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-@contextmanager
-def _without_compiling() -> Iterator[None]:
-    """Run what is compiled as it was written: a few images are not worth another compilation."""
-    if not hasattr(torch.compiler, 'set_stance'):  # PyTorch 2.5
-        yield
-        return
-    with torch.compiler.set_stance('force_eager'):
-        yield

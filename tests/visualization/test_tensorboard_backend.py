@@ -1,7 +1,6 @@
-"""What TensorBoard reads of a distillation, and that a run without the package goes on."""
+"""What TensorBoard reads of a distillation."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rs4d.visualization import TensorBoardBackend
 
@@ -20,9 +20,6 @@ def event_files(folder: str | Path) -> list[Path]:
 
 
 def read_events(folder: Path) -> Any:
-    pytest.importorskip('tensorboard')
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     events = EventAccumulator(str(folder), size_guidance=dict(scalars=0, images=0, tensors=0))
     return events.Reload()
 
@@ -33,7 +30,6 @@ def scalar_lines(work_dir: str) -> list[dict[str, float]]:
 
 
 def test_a_distillation_in_tensorboard(distillation: Callable[..., Runner]) -> None:
-    pytest.importorskip('tensorboard')
     # Noise and masks from the fourth step on.
     schedule = {
         'model.corruption.schedule': dict(
@@ -60,19 +56,6 @@ def test_a_distillation_in_tensorboard(distillation: Callable[..., Runner]) -> N
     assert [event.step for event in events.Images('distillation')] == [1, 5]
     (config,) = events.Tensors('config/text_summary')
     assert '    model=dict(' in config.tensor_proto.string_val[0].decode()
-
-
-def test_without_the_package_the_run_goes_on_and_says_so_once(
-    distillation: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, 'tensorboard', None)
-    runner = distillation()
-    runner.train()
-    assert not event_files(runner.work_dir)
-    assert set(scalar_lines(runner.work_dir)[0]) >= SCALARS
-    assert list(Path(runner.work_dir).rglob('distillation_5.png'))
-    (log,) = Path(runner.work_dir).rglob('*.log')
-    assert log.read_text().count('pip install tensorboard') == 1
 
 
 def test_what_logs_nothing_leaves_no_file(tmp_path: Path) -> None:
