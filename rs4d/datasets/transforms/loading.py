@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from rs4d.datasets.errors import DatasetNotFoundError, ImageDecodeError
+from rs4d.datasets.errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
 from rs4d.datasets.image_reading import decode, read_file
 from rs4d.datasets.tar_shards import ShardReader
 
@@ -60,12 +60,19 @@ class LoadImage(BaseTransform):
         Raises:
             DatasetNotFoundError: The file is not there.
             ImageDecodeError: It cannot be read or decoded.
+            AnnotationError: It has another size than its annotations say.
         """
         path = results['img_path']
         data = self._read(path, results.get('shard'))
         if 'width' in results:  # boxes would not shrink with the image
             noted = results['width'], results['height']
             image = decode(data, path, noted=noted, bits=self.bits)
+            if image.shape[1::-1] != noted:
+                raise AnnotationError(
+                    f"The image '{path}' is {image.shape[1]}x{image.shape[0]} (width x height), its "
+                    f'annotation says {noted[0]}x{noted[1]}, so boxes and masks would not lie where '
+                    'the objects are. Use the image that was annotated, or correct width and height.'
+                )
         else:
             image = decode(data, path, self.scale, bits=self.bits)
         results['img'] = image.astype(np.float32) if self.to_float32 else image

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmdet.registry import TRANSFORMS
 
-from rs4d.datasets import DatasetNotFoundError, ImageDecodeError, LoadImage
+from rs4d.datasets import AnnotationError, DatasetNotFoundError, ImageDecodeError, LoadImage
 from rs4d.datasets.image_reading import reduction
 
 
@@ -54,6 +54,8 @@ def test_other_formats_are_decoded_in_full(tmp_path: Path) -> None:
 def test_annotated_images_are_decoded_in_full(jpeg: Path) -> None:
     noted = dict(img_path=str(jpeg), width=450, height=300)
     assert LoadImage((100, 100))(noted)['img'].shape[0] == 300
+    with pytest.raises(AnnotationError, match=r'a\.jpg.*450x300.*300x450'):
+        LoadImage()(noted | dict(width=300, height=450))
 
 
 def test_earlier_configs_name_it_otherwise() -> None:
