@@ -10,6 +10,8 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from rs4d.errors import ConfigError
+
 from .roi_prompter import RoIPrompter, box_coverage, token_points
 from .sam_mask_decoder import EMBED_DIMS
 
@@ -76,10 +78,10 @@ class PromptMaskHead(BaseModule):
         """Bring an embedding (B, embedding_channels, h, w) to the decoder's 256 channels.
 
         Raises:
-            ValueError: If it has other channels than the head was built for.
+            ConfigError: If it has other channels than the head was built for.
         """
         if embedding.shape[1] != self.embedding_channels:
-            raise ValueError(
+            raise ConfigError(
                 f'PromptMaskHead was built for an embedding of {self.embedding_channels} channels '
                 f'but got {embedding.shape[1]}. Set roi_head.mask_head.embedding_channels='
                 f'{embedding.shape[1]} in the config: the channels of the last map of the backbone '

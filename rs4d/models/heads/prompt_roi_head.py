@@ -9,6 +9,8 @@ from mmdet.structures.bbox import bbox2roi, get_box_tensor, scale_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from rs4d.errors import ConfigError
+
 from .embedded_pyramid import EmbeddedPyramid
 
 
@@ -31,7 +33,7 @@ class PromptRoIHead(StandardRoIHead):
             ``output_size`` is the prompter's ``roi_size``, 14.
 
     Raises:
-        ValueError: If a number is not positive or there is no ``mask_roi_extractor``.
+        ConfigError: If a number is not positive or there is no ``mask_roi_extractor``.
     """
 
     def __init__(
@@ -42,12 +44,12 @@ class PromptRoIHead(StandardRoIHead):
         **kwargs: Any,
     ) -> None:
         if max_masks_per_image < 1 or chunk_size < 1:
-            raise ValueError(
+            raise ConfigError(
                 f'PromptRoIHead: max_masks_per_image={max_masks_per_image} and chunk_size='
                 f'{chunk_size} should be at least 1.'
             )
         if kwargs.get('mask_roi_extractor') is None:
-            raise ValueError(
+            raise ConfigError(
                 'PromptRoIHead needs a mask_roi_extractor: prompts are made of larger RoI features '
                 '(14x14) than boxes are. See configs/_base_/models/prompt_rsmamba-base.py.'
             )

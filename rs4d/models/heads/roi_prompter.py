@@ -8,6 +8,8 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from rs4d.errors import ConfigError
+
 
 class RoIPrompter(BaseModule):
     """Turn RoI features into a few tokens that ask SAM's decoder for one object.
@@ -27,7 +29,7 @@ class RoIPrompter(BaseModule):
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: If there is no token.
+        ConfigError: If there is no token.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class RoIPrompter(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if num_tokens < 1:
-            raise ValueError(
+            raise ConfigError(
                 f'RoIPrompter: num_tokens={num_tokens}, but an instance needs a token.'
             )
         self.num_tokens, self.embed_dims, self.sine = num_tokens, embed_dims, sine

@@ -187,6 +187,20 @@ def test_every_weight_arrives(official: Path, weights: dict[str, Tensor]) -> Non
     assert len(build(official).state_dict()) == len(weights)
 
 
+def test_decoder_with_more_in_it_than_sams_is_refused(official: Path, tmp_path: Path) -> None:
+    weights = torch.load(official) | {'mask_decoder.hf_token.weight': torch.zeros(1, 256)}
+    torch.save(dict(state_dict={f'model.{k}': v for k, v in weights.items()}), tmp_path / 'hq.pth')
+    with pytest.raises(CheckpointMismatchError, match=r'1 are not known.*hf_token'):
+        build(tmp_path / 'hq.pth')
+
+
+def test_second_initialisation_keeps_what_was_loaded(official: Path) -> None:
+    decoder = build(official)
+    torch.nn.init.ones_(decoder.no_mask_embed.weight)
+    decoder.init_weights()
+    assert (decoder.no_mask_embed.weight == 1).all()
+
+
 @pytest.mark.parametrize('layout', ['folder', 'shards', 'bin'])
 def test_transformers_folder(layout: str, official: Path, sam: SamModel, tmp_path: Path) -> None:
     if layout == 'bin':
