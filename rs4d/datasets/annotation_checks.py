@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from mmengine.logging import MMLogger
 
+from .annotation_faults import ANNOTATION_FAULTS
 from .errors import AnnotationError
 from .masks import LIMIT, MaskTable, numbers, off_their_boxes
-from .report import ERROR, WARNING, Finding, Findings
+from .report import Finding, Findings
 
 _SECTIONS = dict(
     images=('id', 'file_name', 'width', 'height'),
@@ -25,120 +26,6 @@ _MOST_AREA = LIMIT**2
 
 # Pixels by which a box may reach beyond its image: some tools count from 1.
 _SLACK = 1
-_CONVERT = 'Convert the annotations again.'
-_KINDS = {
-    'missing keys': (
-        ERROR,
-        'The entry cannot be used. Add what is missing, or convert the annotations again.',
-    ),
-    'duplicate ids': (
-        ERROR,
-        'Of entries with the same id one hides the other. Number them anew.',
-    ),
-    'file listed twice': (
-        WARNING,
-        'The instances of one image are spread over several entries, so that detections of the '
-        'others count as false. Merge the entries.',
-    ),
-    'malformed ids': (
-        ERROR,
-        'An id has to be a whole number, or a text, of one kind in a list; names of files and '
-        'categories have to be texts.',
-    ),
-    'category named twice': (ERROR, 'Two ids mean the same class. Merge the categories.'),
-    'image without a size': (
-        ERROR,
-        'width and height have to be whole numbers above 0. Write the sizes of the files.',
-    ),
-    'unknown image_id': (ERROR, f'The file does not define the image. {_CONVERT}'),
-    'unknown category_id': (ERROR, f'The file does not define the category. {_CONVERT}'),
-    'malformed boxes': (
-        ERROR,
-        f'A bbox has to be four numbers [x, y, width, height] in pixels. {_CONVERT}',
-    ),
-    'malformed areas': (ERROR, f'An area has to be a number of pixels. {_CONVERT}'),
-    'malformed flags': (
-        ERROR,
-        'iscrowd and ignore have to be 0 or 1; anything else, as the text "0", counts as 1. Write '
-        'numbers.',
-    ),
-    'empty boxes': (
-        WARNING,
-        'A side below one pixel or an area of 0: MMDetection leaves these instances out without a '
-        'word. Remove or correct them.',
-    ),
-    'boxes outside': (
-        WARNING,
-        'The box does not touch its image: MMDetection leaves the instance out without a word. '
-        'Remove or correct it.',
-    ),
-    'boxes beyond the edge': (WARNING, 'They are cut at the edge, in training only. Clip them.'),
-    'two corners': (
-        ERROR,
-        'Most boxes reach beyond their images. COCO boxes are [x, y, width, height] in pixels; '
-        'these look like two corners [x1, y1, x2, y2], or belong to images of another size. '
-        'Convert the boxes.',
-    ),
-    'polygons under three points': (
-        ERROR,
-        "COCO's evaluation stops at such an instance, or scores an empty mask. Remove the instance, "
-        'or the polygon.',
-    ),
-    'small second polygons': (
-        WARNING,
-        'A further polygon of an instance has under three points and adds nothing. Remove it.',
-    ),
-    'malformed polygons': (
-        ERROR,
-        'A segmentation has to be lists [x, y, x, y, ...] of finite numbers in pixels, or run '
-        f'lengths. {_CONVERT}',
-    ),
-    'malformed masks': (
-        ERROR,
-        "The run lengths (RLE) are missing, damaged, or don't sum to the pixels of the image. "
-        f'{_CONVERT}',
-    ),
-    'empty masks': (
-        ERROR,
-        'The points of the polygons lie on a line, or the run lengths have no pixel. Remove the '
-        'instance or draw it.',
-    ),
-    'masks off their boxes': (
-        ERROR,
-        'Mask and box overlap by less than a quarter. Rows and columns may be exchanged, '
-        'coordinates may be fractions of the image, or boxes given by their centre; COCO has [x, '
-        'y, width, height] from the upper left corner, and points as x before y, in pixels.',
-    ),
-    'no segmentation': (
-        ERROR,
-        'Without a polygon or mask there is no mask AP. Remove the instance or draw it.',
-    ),
-    'masks of another size': (
-        ERROR,
-        f'The mask (RLE) does not have the size of its image. {_CONVERT}',
-    ),
-    'no usable instance': (
-        ERROR,
-        'Nothing can be learned or scored. Check that it is the file meant, that its categories are '
-        "the config's, that not all instances are marked iscrowd or ignore, and that boxes and "
-        'areas are in pixels rather than in fractions of the image.',
-    ),
-    'categories': (
-        ERROR,
-        "They do not match the config's classes. Point ann_file at the right file, use the data set "
-        'class made for it, or give the data set the classes that the file has: '
-        "metainfo=dict(classes=(...)), in the file's order, and the heads' num_classes to match.",
-    ),
-    'order of categories': (
-        ERROR,
-        'Labels are numbered in the order of the file, so names would be given to the wrong '
-        "classes. Write metainfo=dict(classes=(...)) in the file's order.",
-    ),
-    'classes without instances': (
-        WARNING,
-        'Their AP is -1 and the mean leaves them out. Check the split, or leave the classes out.',
-    ),
-}
 
 
 @dataclass
@@ -193,7 +80,7 @@ def check_annotations(
     Returns:
         The findings, and what can be used.
     """
-    found = Findings(subset, _KINDS)
+    found = Findings(subset, ANNOTATION_FAULTS)
     whole = {section: _whole_entries(found, section, coco[section]) for section in _SECTIONS}
     if classes:
         _check_categories(found, [c['name'] for c in whole['categories']], classes, allow_more)
@@ -220,7 +107,7 @@ def _whole_entries(found: Findings, section: str, entries: list[Any]) -> list[di
             found.add('missing keys', f'{section}[{position}] lacks {", ".join(missing)}')
             continue
         wrong = [k for k in ids if not _is_id(entry[k])]
-        wrong += [k for k in texts if not isinstance(entry[k], str)]
+        wrong += [k for k in texts if not _is_name(entry[k])]
         if wrong:
             found.add('malformed ids', f'{section}[{position}] has {wrong[0]}={entry[wrong[0]]!r}')
         else:
@@ -241,6 +128,12 @@ def _is_id(value: Any) -> bool:
     if type(value) is float:
         return value.is_integer()
     return type(value) is str or (type(value) is int and abs(value) < 1 << 62)
+
+
+def _is_name(value: Any) -> bool:
+    # Some texts of JSON, as a lone surrogate, can be no name of a file.
+    text = value.encode(errors='ignore').decode() if isinstance(value, str) else ''
+    return text == value and text != '' and '\0' not in text
 
 
 def _check_categories(
@@ -309,7 +202,7 @@ def _check_instances(
         lambda i: f'{describe(i)}, mask from {extents[i, :2]} to {extents[i, 2:]}',
     )
     used = np.flatnonzero(inside & (skipped == 0))
-    if not len(used) and not found.count('malformed boxes'):
+    if not len(used) and (taken or not any(finding.fatal for finding in found.all())):
         found.add(
             'no usable instance',
             f'{len(sizes)} images, {len(whole["annotations"])} annotations, {empty.sum()} with an '
