@@ -124,11 +124,8 @@ def _check_unlabelled(
     subset.images = len(dataset)
     images = []
     for info in map(dataset.get_data_info, range(len(dataset))):
-        path, shard = info.get('img_path'), info.get('shard')
-        if path and shard:
-            images.append(ImageFile(path, shard['path'], shard['offset'], shard['size']))
-        elif path:
-            images.append(ImageFile(path))
+        if info.get('img_path'):
+            images.append(ImageFile(info['img_path'], info.get('shard')))
     losses = getattr(dataset, 'losses', None)
     return subset, losses.findings(subset.name) if losses is not None else [], images
 

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from .errors import ImageDecodeError
 from .image_reading import ImageHeader, decode, read_file, read_header
 from .report import ERROR, WARNING, Finding, Findings
-from .tar_shards import ShardReader
 
 # A header is within the first bytes of nearly every image.
 _HEADER_BYTES = 1 << 16
@@ -72,40 +72,24 @@ class ImageFile:
 
     Attributes:
         path: Its file; of one in a tar, its name behind the tar's.
-        archive: The tar, None for a file of its own.
-        offset: Where it begins in the tar.
-        size: How many bytes it has in the tar.
+        shard: Of one in a tar the archive's ``path``, and the image's ``offset`` and ``size``.
         noted: Width and height from the annotations, None if there are none.
     """
 
     path: str
-    archive: str | None = None
-    offset: int = 0
-    size: int = 0
+    shard: Mapping[str, Any] | None = None
     noted: tuple[int, int] | None = None
 
     @property
     def place(self) -> str:
         """Where its bytes lie, the same for all names of a file."""
-        if self.archive is None:
+        if self.shard is None:
             return os.path.realpath(self.path)
-        return f'{os.path.realpath(self.archive)}:{self.offset}'
+        return f'{os.path.realpath(self.shard["path"])}:{self.shard["offset"]}'
 
     def length(self) -> int:
         """How many bytes it has."""
-        return os.path.getsize(self.path) if self.archive is None else self.size
-
-    def read(self, reader: ShardReader, most: int | None = None) -> bytes:
-        """Read its bytes.
-
-        Args:
-            reader: Reads members of tars.
-            most: How many bytes from its beginning at most; None reads all.
-        """
-        if self.archive is None:
-            return read_file(self.path)[:most]
-        size = self.size if most is None else min(self.size, most)
-        return reader.read(self.archive, self.offset, size)
+        return os.path.getsize(self.path) if self.shard is None else self.shard['size']
 
 
 def file_findings(
@@ -122,14 +106,15 @@ def file_findings(
         The findings, and the images that exist and open.
     """
     found = Findings(subset, _KINDS)
-    reader = ShardReader()
     present = []
     for image in images:
         header = None
         try:
-            header = _header(image, reader)
+            header = _header(image)
             if decode_all or header is None or header.fault:
-                height, width = decode(image.read(reader), image.path, noted=image.noted).shape[:2]
+                height, width = decode(
+                    read_file(image.path, image.shard), image.path, noted=image.noted
+                ).shape[:2]
             else:
                 width, height = header.size(image.noted)
         except FileNotFoundError:
@@ -150,11 +135,13 @@ def file_findings(
     return found.all(), present
 
 
-def _header(image: ImageFile, reader: ShardReader) -> ImageHeader | None:
-    if image.archive is None:
+def _header(image: ImageFile) -> ImageHeader | None:
+    if image.shard is None:
         return read_header(image.path)
-    for most in (_HEADER_BYTES, None):  # that of a TIFF is often at its end
-        header = read_header(io.BytesIO(image.read(reader, most)))
+    size = image.shard['size']
+    for most in (min(size, _HEADER_BYTES), size):  # that of a TIFF is often at its end
+        data = read_file(image.path, dict(image.shard, size=most))
+        header = read_header(io.BytesIO(data))
         if header is not None:
             return header
     return None
@@ -211,12 +198,13 @@ def _equal_contents(images: Iterable[ImageFile]) -> dict[str, str]:
     by_length: dict[int, dict[str, ImageFile]] = defaultdict(dict)
     for image in images:
         by_length[image.length()][image.place] = image
-    reader = ShardReader()
     hashes = {}
     for alike in by_length.values():
         if len(alike) > 1:
             for place, image in alike.items():
-                hashes[place] = hashlib.blake2b(image.read(reader), digest_size=16).hexdigest()
+                hashes[place] = hashlib.blake2b(
+                    read_file(image.path, image.shard), digest_size=16
+                ).hexdigest()
     return hashes
 
 

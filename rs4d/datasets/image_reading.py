@@ -3,15 +3,16 @@
 import io
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from .errors import DatasetNotFoundError, ImageDecodeError
+from .tar_shards import read_range
 
 # JPEG's blocks of 8x8 decode to 4x4, 2x2 or 1x1 pixels for a fraction of the time.
 _REDUCED = {
@@ -181,17 +182,23 @@ def image_size(
     return width, height
 
 
-def read_file(path: str | os.PathLike[str]) -> bytes:
+def read_file(path: str | os.PathLike[str], shard: Mapping[str, Any] | None = None) -> bytes:
     """Read an image's file.
 
     Args:
         path: The file.
+        shard: Of an image in a tar the archive's ``path``, and the image's ``offset`` and ``size``.
+
+    Returns:
+        Its bytes, fewer where a tar ends before.
 
     Raises:
         DatasetNotFoundError: It is absent.
         ImageDecodeError: It cannot be read.
     """
     try:
+        if shard is not None:
+            return read_range(shard['path'], shard['offset'], shard['size'])
         with open(path, 'rb') as file:
             return file.read()
     except FileNotFoundError as error:

@@ -13,9 +13,8 @@ from .broken_images import MAX_BROKEN, BrokenImages
 from .checks import spread
 from .errors import DatasetNotFoundError, ImageDecodeError
 from .image_listing import Losses, list_images, read_shard_list
-from .image_reading import decode, image_size
+from .image_reading import decode, image_size, read_file
 from .image_table import ImageTable, joined_table
-from .tar_shards import read_range
 
 
 @DATASETS.register_module()
@@ -217,11 +216,11 @@ class _Entries(Sequence[dict[str, Any]]):
 
 
 def _check_header(entry: dict[str, Any]) -> None:
-    shard = entry.get('shard')
+    path, shard = entry['img_path'], entry.get('shard')
     if shard is None:
-        image_size(entry['img_path'])
+        image_size(path)
     else:
-        decode(read_range(shard['path'], shard['offset'], shard['size']), entry['img_path'])
+        decode(read_file(path, shard), path)
 
 
 def _reads_files_only(transforms: Sequence[Any]) -> bool:

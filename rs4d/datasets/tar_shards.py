@@ -9,10 +9,9 @@ import json
 import os
 import posixpath
 import tarfile
-from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from mmengine.logging import print_log
 
@@ -112,50 +111,6 @@ def read_range(path: str | os.PathLike[str], offset: int, size: int) -> bytes:
     with open(path, 'rb') as file:
         file.seek(offset)
         return file.read(size)
-
-
-class ShardReader:
-    """Reads members of tars, keeping the last few archives open.
-
-    Files are opened by the process that reads, so that it can be handed to workers; reads do not
-    move a shared position, so that threads and forked processes do not disturb each other.
-
-    Args:
-        max_open: Archives open at a time.
-    """
-
-    def __init__(self, max_open: int = 16) -> None:
-        self.max_open = max_open
-        self._files: OrderedDict[str, int] = OrderedDict()
-
-    def read(self, path: str, offset: int, size: int) -> bytes:
-        """Read a member's bytes; fewer where the archive ends before.
-
-        Raises:
-            OSError: The archive cannot be read.
-        """
-        if not hasattr(os, 'pread'):
-            return read_range(path, offset, size)
-        file = self._files.pop(path, None)
-        if file is None:
-            file = os.open(path, os.O_RDONLY)
-        self._files[path] = file
-        while len(self._files) > self.max_open:
-            os.close(self._files.popitem(last=False)[1])
-        return os.pread(file, size, offset)
-
-    def close(self) -> None:
-        """Close the archives that are open."""
-        while self._files:
-            os.close(self._files.popitem()[1])
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Open files stay where they are."""
-        return dict(max_open=self.max_open, _files=OrderedDict())
-
-    def __del__(self) -> None:
-        """Close the archives that are open."""
-        self.close()
 
 
 def _scan(shard: Path, size: int) -> ShardIndex:

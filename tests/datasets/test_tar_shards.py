@@ -3,13 +3,12 @@
 import errno
 import io
 import os
-import pickle
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from rs4d.datasets.tar_shards import ShardReader, index_shard
+from rs4d.datasets.tar_shards import index_shard, read_range
 
 FILES = {f'sa_{i}.jpg': os.urandom(700 + i) for i in range(5)}
 
@@ -28,9 +27,9 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read_all(shard: Path) -> dict[str, bytes]:
-    reader, index = ShardReader(), index_shard(shard)
+    index = index_shard(shard)
     return {
-        name: reader.read(str(shard), offset, size)
+        name: read_range(shard, offset, size)
         for name, offset, size in zip(index.names, index.offsets, index.sizes, strict=True)
     }
 
@@ -110,22 +109,6 @@ def test_full_disk_leaves_nothing_behind(shard: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, 'replace', full)
     assert list(read_all(shard)) == list(FILES)
     assert [path.name for path in shard.parents[1].rglob('*') if path.is_file()] == [shard.name]
-
-
-def test_few_archives_stay_open_and_none_travels(shard: Path) -> None:
-    reader = ShardReader(max_open=2)
-    index = index_shard(shard)
-    place = (index.offsets[0], index.sizes[0])
-    for i in range(4):
-        link = shard.with_name(f'link{i}.tar')
-        link.symlink_to(shard)
-        assert reader.read(str(link), *place) == FILES['sa_0.jpg']
-    assert len(reader._files) == 2
-    copy = pickle.loads(pickle.dumps(reader))
-    assert len(copy._files) == 0
-    assert copy.read(str(shard), *place) == FILES['sa_0.jpg']
-    reader.close()
-    assert len(reader._files) == 0
 
 
 def add(archive: tarfile.TarFile, name: str, data: bytes = b'', **fields: object) -> None:

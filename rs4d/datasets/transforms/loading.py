@@ -6,9 +6,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from rs4d.datasets.errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
+from rs4d.datasets.errors import AnnotationError
 from rs4d.datasets.image_reading import decode, read_file
-from rs4d.datasets.tar_shards import ShardReader
 
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadReducedImage'])
@@ -45,7 +44,6 @@ class LoadImage(BaseTransform):
         self.scale = scale
         self.bits = bits
         self.to_float32 = to_float32
-        self.reader = ShardReader()
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load the image.
@@ -63,7 +61,7 @@ class LoadImage(BaseTransform):
             AnnotationError: It has another size than its annotations say.
         """
         path = results['img_path']
-        data = self._read(path, results.get('shard'))
+        data = read_file(path, results.get('shard'))
         if 'width' in results:  # boxes would not shrink with the image
             noted = results['width'], results['height']
             image = decode(data, path, noted=noted, bits=self.bits)
@@ -78,18 +76,6 @@ class LoadImage(BaseTransform):
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
-
-    def _read(self, path: str, shard: dict[str, Any] | None) -> bytes:
-        if shard is None:
-            return read_file(path)
-        try:
-            return self.reader.read(shard['path'], shard['offset'], shard['size'])
-        except FileNotFoundError as error:
-            raise DatasetNotFoundError(
-                f"The image '{path}' does not exist any more. Put it back, or start anew."
-            ) from error
-        except OSError as error:
-            raise ImageDecodeError(f"The image '{path}' cannot be read ({error}).") from error
 
     def __repr__(self) -> str:
         """Return the transform with its arguments."""
