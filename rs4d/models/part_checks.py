@@ -4,7 +4,7 @@ Where they do not, anchors and RoIs lie elsewhere than the objects, and a traini
 word.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mmdet.models.necks import FPN
@@ -57,8 +57,7 @@ def check_parts(model: Any) -> None:
         maps = _through(f'model.{name}', part, maps)
     for name, module in model.named_modules():
         if maps is not None:
-            _check_strides(f'model.{name}', module, maps)
-            _check_channels(f'model.{name}', module, maps)
+            _check_head(f'model.{name}', module, maps)
         head: Any = getattr(module, 'mask_head', None)
         if hasattr(head, 'embedding_channels'):
             found = embedding if isinstance(model, PromptMaskRCNN) else maps
@@ -109,54 +108,41 @@ def _chosen(owner: str, indices: Sequence[int] | None, maps: Maps) -> Maps:
             f'{owner}: in_indices={indices}, but {maps.owner} gives {len(maps.channels)} maps. Make '
             "in_indices agree with the backbone's out_indices."
         )
-    channels, strides = ([values[i] for i in indices] for values in maps[1:])
-    return Maps(maps.owner, tuple(channels), tuple(strides))
+    channels, strides = (tuple(values[i] for i in indices) for values in maps[1:])
+    return Maps(maps.owner, channels, strides)
 
 
-def _check_strides(name: str, module: Any, maps: Maps) -> None:
-    """Compare the strides that a head or a RoI extractor states with those of its maps."""
+def _check_head(name: str, module: Any, maps: Maps) -> None:
+    """Compare what a head or a RoI extractor states with its maps."""
     said = f'the maps of {maps.owner} have the strides {{}}'
     if hasattr(module, 'featmap_strides'):
         # The finest levels alone.
         stated = tuple(module.featmap_strides)
         _require(f'{name}.featmap_strides', stated, maps.strides[: len(stated)], said)
+        _require(f'{name}.out_channels', module.out_channels, maps.channels[0], _widths(maps))
     elif hasattr(module, 'prior_generator'):
-        stated = tuple(_scalars(module.prior_generator.strides))
+        stated = tuple(s if isinstance(s, int) else s[0] for s in module.prior_generator.strides)
         # CondInst's masks have the points of the finest level.
-        wanted = maps.strides if hasattr(module, 'num_classes') else maps.strides[: len(stated)]
+        dense = hasattr(module, 'num_classes')
+        wanted = maps.strides if dense else maps.strides[: len(stated)]
         _require(f'{name}: strides', stated, wanted, said)
+        if dense:
+            _require(f'{name}.in_channels', module.in_channels, maps.channels[0], _widths(maps))
     elif hasattr(module, 'num_grids') and hasattr(module, 'strides'):
         # SOLO halves its first map and brings the last one to the size of the one before.
         first, *inner, _ = maps.strides
-        wanted = (2 * first, *inner, inner[-1])
         said = f'{said.format(maps.strides)}, which SOLO brings to {{}}'
-        _require(f'{name}.strides', tuple(module.strides), wanted, said)
-    elif hasattr(module, 'point_generator') and hasattr(module, 'strides'):
-        _require(f'{name}.strides', tuple(module.strides), maps.strides, said)
-
-
-def _check_channels(name: str, module: Any, maps: Maps) -> None:
-    """Compare the channels that a head or a RoI extractor states with those of its maps."""
-    said = f'the maps of {maps.owner} have {{}} channels'
-    if hasattr(module, 'featmap_strides'):
-        _require(f'{name}.out_channels', module.out_channels, maps.channels[0], said)
-    elif hasattr(module, 'num_classes') and (
-        hasattr(module, 'prior_generator') or hasattr(module, 'num_grids')
-    ):
-        _require(f'{name}.in_channels', module.in_channels, maps.channels[0], said)
+        _require(f'{name}.strides', tuple(module.strides), (2 * first, *inner, inner[-1]), said)
+        _require(f'{name}.in_channels', module.in_channels, maps.channels[0], _widths(maps))
     elif hasattr(module, 'point_generator') and hasattr(module, 'input_convs'):
+        _require(f'{name}.strides', tuple(module.strides), maps.strides, said)
         convs = [*reversed(module.lateral_convs), *reversed(module.input_convs)]
         stated = tuple(conv.conv.in_channels for conv in convs)
-        _require(f'{name}: in_channels', stated, maps.channels, said)
+        _require(f'{name}: in_channels', stated, maps.channels, _widths(maps))
 
 
 def _widths(maps: Maps) -> str:
     return f'the maps of {maps.owner} have {{}} channels'
-
-
-def _scalars(strides: Any) -> Iterator[int]:
-    for stride in strides:
-        yield stride if isinstance(stride, int) else stride[0]
 
 
 def _require(what: str, stated: Any, true: Any, said: str) -> None:

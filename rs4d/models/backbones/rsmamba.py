@@ -168,12 +168,6 @@ class RSMamba(Encoder):
                 maps[index] = out.transpose(1, 2).unflatten(2, grid)
         return maps[self.out_indices[-1]], [maps[index] for index in indices]
 
-    def train(self, mode: bool = True) -> 'RSMamba':
-        """Set the mode and keep the frozen part frozen."""
-        super().train(mode)
-        self._freeze()
-        return self
-
     def _block(self, layer: nn.Module, x: Tensor) -> Tensor:
         # In place: the projection's output is needed by nobody else, and a fresh one costs page faults.
         return layer(self.pre_norm(x)).add_(x)

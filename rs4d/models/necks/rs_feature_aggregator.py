@@ -27,11 +27,10 @@ class RSFeatureAggregator(BaseModule):
         hidden_channels: Channels while fusing.
         out_channels: Channels of the result.
         norm_cfg: MMCV's normalisation of the convolutions.
-        act_cfg: MMCV's activation of the convolutions.
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ConfigError: If the arguments do not say how many maps there are, or say it differently.
+        ConfigError: If the arguments do not say how many maps there are.
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class RSFeatureAggregator(BaseModule):
         hidden_channels: int = 32,
         out_channels: int = 256,
         norm_cfg: dict[str, Any] | None = dict(type='BN'),  # noqa: B006 - a config, never written
-        act_cfg: dict[str, Any] | None = dict(type='ReLU'),  # noqa: B006 - a config, never written
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -55,26 +53,20 @@ class RSFeatureAggregator(BaseModule):
             in_channels = [in_channels] * num_inputs
         self.in_channels, self.out_channels = tuple(in_channels), out_channels
         self.in_indices = None if in_indices is None else tuple(in_indices)
-        if self.in_indices is not None and len(self.in_indices) != len(self.in_channels):
-            raise ConfigError(
-                f'RSFeatureAggregator: in_indices={self.in_indices} are {len(self.in_indices)} maps, '
-                f'but in_channels and num_inputs say {len(self.in_channels)}. Make them agree.'
-            )
-        convs = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.reduce_convs = nn.ModuleList(
             nn.Sequential(
-                ConvModule(channels, hidden_channels, 1, **convs),
-                ConvModule(hidden_channels, hidden_channels, 3, padding=1, **convs),
+                ConvModule(channels, hidden_channels, 1, norm_cfg=norm_cfg),
+                ConvModule(hidden_channels, hidden_channels, 3, padding=1, norm_cfg=norm_cfg),
             )
             for channels in self.in_channels
         )
         self.fuse_convs = nn.ModuleList(
-            ConvModule(hidden_channels, hidden_channels, 3, padding=1, **convs)
+            ConvModule(hidden_channels, hidden_channels, 3, padding=1, norm_cfg=norm_cfg)
             for _ in self.in_channels
         )
         self.out_conv = nn.Sequential(
-            ConvModule(hidden_channels, out_channels, 1, **convs),
-            ConvModule(out_channels, out_channels, 3, padding=1, **convs),
+            ConvModule(hidden_channels, out_channels, 1, norm_cfg=norm_cfg),
+            ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg),
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -90,19 +82,14 @@ class RSFeatureAggregator(BaseModule):
             ConfigError: If the maps are not as many as it was built for, or ``in_indices`` names one
                 that is not there.
         """
-        if self.in_indices is not None:
-            if max(self.in_indices) >= len(inputs):
-                raise ConfigError(
-                    f'RSFeatureAggregator: in_indices={self.in_indices}, but {len(inputs)} maps came '
-                    "in. Make in_indices agree with the backbone's out_indices."
-                )
-            inputs = [inputs[i] for i in self.in_indices]
-        if len(inputs) != len(self.in_channels):
+        indices = range(len(inputs)) if self.in_indices is None else self.in_indices
+        if len(indices) != len(self.in_channels) or max(indices) >= len(inputs):
             raise ConfigError(
-                f'RSFeatureAggregator was built for {len(self.in_channels)} maps but got '
-                f"{len(inputs)}. Make in_channels (or num_inputs) agree with the backbone's "
-                'out_indices.'
+                f'RSFeatureAggregator was built for {len(self.in_channels)} maps and takes '
+                f'{tuple(indices)} of {len(inputs)} maps that came in. Make in_channels (or num_inputs) '
+                "and in_indices agree with the backbone's out_indices."
             )
+        inputs = [inputs[i] for i in indices]
         reduced = [conv(x) for conv, x in zip(self.reduce_convs, inputs, strict=True)]
         fused = 0
         for conv, x in zip(self.fuse_convs, reduced, strict=True):
