@@ -4,10 +4,11 @@ Importing the package registers its models, data sets, hooks and metrics with MM
 ``custom_imports = dict(imports=['rs4d'])`` is all that a config needs.
 """
 
-from .compat import ensure_mmcv_ops
+from .compat import ensure_mmcv_ops, quiet_others
 
 # MMDetection imports mmcv.ops as soon as its registries fill; this has to come first.
 ensure_mmcv_ops()
+quiet_others()
 
 from . import datasets, distillation, engine, evaluation, models, visualization  # noqa: E402
 

@@ -18,7 +18,7 @@ from mmengine.registry import RUNNERS
 import rs4d  # noqa: F401 - registers the models and completes mmcv, before mmdet needs it
 from rs4d.checkpoints.checks import require_checkpoint
 from rs4d.cli.common import add_common_arguments, keep_earlier, read_config, run_tool
-from rs4d.engine.distributed import collect_results_in, leave
+from rs4d.engine.distributed import leave
 from rs4d.engine.preflight import check_testing
 from rs4d.errors import SetupError
 from rs4d.evaluation import write_results_of
@@ -55,7 +55,6 @@ def test(args: argparse.Namespace) -> None:
     check_testing(runner)
     if args.out:
         write_results_of(runner.test_loop, args.out)
-    collect_results_in(cfg.work_dir, runner.test_loop)
     if args.out and is_main_process():
         keep_earlier(args.out)
     metrics = runner.test()

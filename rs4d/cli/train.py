@@ -24,7 +24,7 @@ from rs4d.cli.common import (
     use_mixed_precision,
 )
 from rs4d.engine import TrainingStopped, use_resumable_parts
-from rs4d.engine.distributed import collect_results_in, launched_as, leave
+from rs4d.engine.distributed import launched_as, leave
 from rs4d.engine.preflight import check_training, check_work_dir, choose_resume
 from rs4d.errors import SetupError
 from rs4d.models.part_checks import check_parts
@@ -101,7 +101,6 @@ def train(args: argparse.Namespace) -> None:
     runner = RUNNERS.build(cfg)
     check_parts(runner.model)
     check_training(runner)
-    collect_results_in(cfg.work_dir, runner.val_loop)
     try:
         runner.train()
     except TrainingStopped:

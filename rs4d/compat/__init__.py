@@ -2,5 +2,11 @@
 
 from .mmcv_ops import MissingMMCVOpError, ensure_mmcv_ops
 from .mmengine_checkpoints import read_mmengine_checkpoints_with
+from .quiet import quiet_others
 
-__all__ = ['MissingMMCVOpError', 'ensure_mmcv_ops', 'read_mmengine_checkpoints_with']
+__all__ = [
+    'MissingMMCVOpError',
+    'ensure_mmcv_ops',
+    'quiet_others',
+    'read_mmengine_checkpoints_with',
+]

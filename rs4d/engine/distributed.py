@@ -3,7 +3,6 @@
 import datetime
 import os
 import subprocess
-from typing import Any
 
 import torch
 import torch.distributed
@@ -43,20 +42,6 @@ def launched_as(launcher: str) -> tuple[int, int]:
         return 0, 1
     rank, number, _ = _VARIABLES[launcher]
     return int(os.environ[rank]), int(os.environ[number])
-
-
-def collect_results_in(folder: str | os.PathLike[str], loop: Any) -> None:
-    """Let the ranks of an evaluation exchange their results in a folder of the run.
-
-    MMEngine would do so in ``.dist_test`` in the working directory, and leave that behind.
-
-    Args:
-        folder: One that all ranks see, such as the work dir; nothing stays there.
-        loop: A built loop with an evaluator, or None.
-    """
-    for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ()):
-        if metric.collect_device == 'cpu' and metric.collect_dir is None:
-            metric.collect_dir = os.path.join(folder, '.results_of_ranks')
 
 
 def init_on_cpu(launcher: str, timeout: float | None = None) -> None:

@@ -31,7 +31,7 @@ def require_same_training(
         _refuse(path, f'holds no state of a training (it lacks {some(absent)})')
     if _groups(checkpoint['optimizer']) != _groups(optim_wrapper.state_dict()):
         _refuse(path, 'was written by a training with another optimizer or other groups of weights')
-    saved = checkpoint.get('param_schedulers')
+    saved: Any = checkpoint.get('param_schedulers')
     lists = isinstance(saved, list) and isinstance(schedulers, list)
     if lists and [*map(_keys, saved)] != [_keys(own.state_dict()) for own in schedulers]:
         _refuse(path, 'was written by a training with other schedules (param_scheduler)')

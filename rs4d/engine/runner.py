@@ -1,17 +1,19 @@
 """MMEngine's runner, as it has to be for long runs: resumable, on CPUs and GPUs, sure of its files."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from rs4d.checkpoints import logged_load
 from rs4d.config import resolve
@@ -82,6 +84,41 @@ class AtomicRunner(Runner):
             # A process without a GPU has no device's number.
             model_wrapper_cfg = dict(model_wrapper_cfg or plain, device_ids=None)
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """Build an evaluator whose ranks exchange their results in the work dir.
+
+        MMEngine would take ``.dist_test`` in the working directory, and leave that behind.
+
+        Args:
+            evaluator: As MMEngine's.
+
+        Returns:
+            The evaluator.
+        """
+        built = super().build_evaluator(evaluator)
+        for metric in built.metrics:
+            if metric.collect_device == 'cpu' and metric.collect_dir is None:
+                metric.collect_dir = str(Path(self.work_dir) / '.results_of_ranks')
+        return built
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a data loader whose workers leave stopping to the training.
+
+        Args:
+            dataloader: As MMEngine's.
+            seed: Likewise.
+            diff_rank_seed: Likewise.
+
+        Returns:
+            The data loader.
+        """
+        if isinstance(dataloader, Mapping):
+            dataloader = dict(dict(worker_init_fn=dict(type='start_worker')), **dataloader)
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def train(self) -> nn.Module:
         """Train.

@@ -205,5 +205,4 @@ def seeded_dataloader(cfg: dict[str, Any]) -> dict[str, Any]:
         wrapped['batch_sampler'] = dict(
             type='mmdet.ResumedBatchSampler', batch_sampler=cfg['batch_sampler']
         )
-    wrapped.setdefault('worker_init_fn', dict(type='start_worker'))
     return wrapped

@@ -1,10 +1,15 @@
 """Which process is which, by its launcher's variables, and where ranks exchange results."""
 
-from types import SimpleNamespace
+import os
+from pathlib import Path
 
 import pytest
+from mmengine.evaluator import DumpResults
+from torch import nn
 
-from rs4d.engine.distributed import collect_results_in, launched_as
+from rs4d.engine import AtomicRunner
+from rs4d.engine.distributed import launched_as
+from rs4d.engine.seeded_data import start_worker
 
 
 @pytest.mark.parametrize(
@@ -26,13 +31,26 @@ def test_place_among_processes(
     assert launched_as(launcher) == (0, 1)
 
 
-def test_results_are_exchanged_in_the_work_dir() -> None:
+def test_results_are_exchanged_in_the_work_dir(tmp_path: Path) -> None:
+    runner = AtomicRunner(model=nn.Linear(1, 1), work_dir=str(tmp_path))
     metrics = [
-        SimpleNamespace(collect_device='cpu', collect_dir=None),
-        SimpleNamespace(collect_device='cpu', collect_dir='own'),
+        DumpResults('x.pkl', collect_device='cpu'),
+        DumpResults('x.pkl', collect_device='cpu', collect_dir='own'),
         # MMEngine refuses a folder here.
-        SimpleNamespace(collect_device='gpu', collect_dir=None),
+        DumpResults('x.pkl', collect_device='gpu'),
     ]
-    collect_results_in('w', SimpleNamespace(evaluator=SimpleNamespace(metrics=metrics)))
-    assert [metric.collect_dir for metric in metrics] == ['w/.results_of_ranks', 'own', None]
-    collect_results_in('w', None)
+    assert [metric.collect_dir for metric in runner.build_evaluator(metrics).metrics] == [
+        str(tmp_path / '.results_of_ranks'),
+        'own',
+        None,
+    ]
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='sends signals')
+def test_workers_of_any_loader_outlive_a_request_to_stop() -> None:
+    cfg = dict(
+        dataset=[0], batch_size=1, num_workers=1, sampler=dict(type='DefaultSampler', shuffle=False)
+    )
+    loader = AtomicRunner.build_dataloader(cfg)
+    assert loader.worker_init_fn.func is start_worker  # type: ignore[union-attr]
+    assert 'worker_init_fn' not in cfg

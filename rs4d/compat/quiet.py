@@ -1,0 +1,43 @@
+"""Lines of others' packages that their user can do nothing about.
+
+MMDetection's own start prints that it skips data sets of a company, and MMEngine's hooks warn of the
+names that MMEngine itself uses for its file backends.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import mmengine.fileio.file_client
+import mmengine.logging
+
+NOISE = (
+    'Could not import OneDL',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+)
+
+
+def without_noise(print_log: Callable[..., None]) -> Callable[..., None]:
+    """Wrap MMEngine's ``print_log`` so that it leaves out what starts with one of :data:`NOISE`.
+
+    Args:
+        print_log: The function.
+
+    Returns:
+        One that takes the same arguments.
+    """
+
+    @functools.wraps(print_log)
+    def quiet(msg: Any, *args: Any, **kwargs: Any) -> None:
+        if not str(msg).startswith(NOISE):
+            print_log(msg, *args, **kwargs)
+
+    return quiet
+
+
+def quiet_others() -> None:
+    """Patch the two places; MMDetection takes the function from the first when it is imported."""
+    for module in (mmengine.logging, mmengine.fileio.file_client):
+        if not hasattr(module.print_log, '__wrapped__'):
+            module.print_log = without_noise(module.print_log)
