@@ -1,8 +1,14 @@
 """The command lines of tools/dataset_converters, in this process."""
 
+import errno
 import importlib
 import json
 import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
 
 
 def main_of(name):
@@ -38,3 +44,20 @@ def test_whu2coco(data_root, tmp_path, capsys):
 def test_whu2coco_without_input(tmp_path, capsys):
     assert main_of('whu2coco')([str(tmp_path / 'nowhere')]) == 2
     assert 'nowhere' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['generate_scenes', 'whu2coco'])
+def test_a_full_disk_is_one_sentence(name, tmp_path, monkeypatch, capsys):
+    for kind in ('image', 'label'):
+        (tmp_path / 'train' / kind).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / f'train/{kind}/1.png'), np.zeros((8, 8), np.uint8))
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Path, 'write_bytes', full)
+    assert main_of(name)([str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert 'No space left on device' in error
+    assert error.count('\n') == 1
+    assert not (tmp_path / 'annotations').exists() or not list((tmp_path / 'annotations').iterdir())
