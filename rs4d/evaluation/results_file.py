@@ -157,7 +157,7 @@ def _coco_results(sample: Mapping[str, Any], category_ids: Sequence[int]) -> lis
 
 def _check(instance: Any, where: str) -> None:
     """Refuse what would fail later, in the middle of a picture."""
-    for key, kinds in (('image_id', int), ('category_id', int), ('score', (int, float))):
+    for key, kinds in (('image_id', (int, str)), ('category_id', int), ('score', (int, float))):
         if not isinstance(instance[key], kinds):
             raise TypeError(f'{where} has the {key} {instance[key]!r}')
     mask = instance['segmentation']

@@ -88,7 +88,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
         dict(segmentation=dict(size=[10, 20], counts='garbage')),
         dict(segmentation=dict(size=[1000, 20], counts='[1P')),
         dict(segmentation=dict(size=[10, 20])),
-        dict(image_id='5'),
+        dict(image_id=None),
         dict(score=None),
     ],
 )
