@@ -123,15 +123,6 @@ def choose_architecture(
 ) -> dict[str, Any]:
     """Look an architecture up by name, or check one that is given.
 
-    Args:
-        owner: The encoder's class, for messages.
-        arch: A name, or settings.
-        known: Settings by name.
-        optional: Settings that may be given beside those that the known ones have.
-
-    Returns:
-        The settings.
-
     Raises:
         ConfigError: The name is not known, or settings are missing or unknown.
     """
@@ -153,15 +144,7 @@ def choose_architecture(
 
 
 def block_indices(owner: str, indices: Sequence[int] | int, count: int) -> tuple[int, ...]:
-    """Bring ``out_indices`` into order.
-
-    Args:
-        owner: The encoder's class, for messages.
-        indices: Blocks, counted from 0, negative ones from the end.
-        count: Blocks there are.
-
-    Returns:
-        Each block once, counted from 0, ascending.
+    """Count ``out_indices`` from 0, each once, ascending; negative ones count from the end.
 
     Raises:
         ConfigError: There is none, or one that does not exist.

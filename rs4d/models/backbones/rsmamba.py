@@ -133,19 +133,7 @@ class RSMamba(Encoder):
     def forward_intermediates(
         self, img: Tensor, indices: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Encode normalised images.
-
-        Args:
-            img: (B, in_channels, H, W), H and W multiples of ``patch_size``.
-            indices: Blocks, counted from 0, ascending.
-
-        Returns:
-            The map (B, embed_dims, H/patch_size, W/patch_size) of the last of ``out_indices``, and the
-            map of each block. The last block's map has passed the final LayerNorm.
-
-        Raises:
-            InputSizeError: If a side is not a multiple of ``patch_size``.
-        """
+        """Encode images and keep the maps of some blocks; the last block's has passed the LayerNorm."""
         grid = self._grid(*img.shape[-2:])
         x = self.patch_embed(img).flatten(2).transpose(1, 2)
         # Tokens after one another, as every block needs them.

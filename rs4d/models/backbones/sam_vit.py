@@ -123,14 +123,7 @@ class SAMViT(Encoder):
             self.train(False)
 
     def train(self, mode: bool = True) -> 'SAMViT':
-        """Set the mode, which a frozen encoder does not leave.
-
-        Args:
-            mode: True to train.
-
-        Returns:
-            The encoder itself.
-        """
+        """Set the mode; a frozen encoder stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     def load_checkpoint(self, checkpoint: str) -> None:
@@ -158,19 +151,7 @@ class SAMViT(Encoder):
     def forward_intermediates(
         self, img: Tensor, indices: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Encode normalised images.
-
-        Args:
-            img: RGB, (B, 3, H, W), H and W multiples of 16.
-            indices: Blocks, counted from 0, ascending.
-
-        Returns:
-            SAM's embedding (B, 256, H/16, W/16), or the last block's map if the neck is left out; and
-            the map (B, C, H/16, W/16) of each block, C the width of the blocks.
-
-        Raises:
-            InputSizeError: If a side is not a multiple of 16.
-        """
+        """Encode RGB images; the last map is SAM's embedding, or the last block's without a neck."""
         self.require_size(*img.shape[-2:])
         # timm takes an empty list for all blocks.
         embedding, maps = self.vit.forward_intermediates(img, indices=list(indices) or [0])

@@ -115,18 +115,7 @@ class TimmEncoder(Encoder):
     def forward_intermediates(
         self, img: Tensor, indices: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Encode normalised images.
-
-        Args:
-            img: (B, in_channels, H, W).
-            indices: Levels up to the last of ``out_indices``, counted from 0, ascending.
-
-        Returns:
-            The last map, and a map (B, C, H/s, W/s) for each level, each with its own C and stride s.
-
-        Raises:
-            InputSizeError: The model does not take images of this size.
-        """
+        """Encode images and keep the maps of some levels, each with its own channels and stride."""
         size = (img.shape[-2], img.shape[-1])
         self.require_size(*size)
         wanted = sorted({*indices, self.out_indices[-1]})
