@@ -38,6 +38,15 @@ def some(names: Collection[object], count: int = 3) -> str:
     return ', '.join(map(str, islice(names, count))) + (', ...' if len(names) > count else '')
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is PyTorch's or Python's way to say that a CPU's memory is used up."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("can't allocate memory" in text or 'not enough memory' in text)
+    )
+
+
 class Problems:
     """Collects the errors of several checks, so that all that is wrong can be mended in one go."""
 

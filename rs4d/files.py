@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,6 +117,27 @@ def refuse_existing(*paths: str | os.PathLike[str]) -> None:
                 f"'{path}' exists already and is not overwritten. Give another place, or add "
                 '--overwrite to replace it.'
             )
+
+
+def keep_earlier(file: str | os.PathLike) -> Path | None:
+    """Move a file that would be overwritten aside, to a name with the time of its last change.
+
+    Args:
+        file: What is about to be written.
+
+    Returns:
+        Where the earlier file is now, or None if there was none.
+    """
+    path = Path(file)
+    if not path.exists():
+        return None
+    stamp = time.strftime('%Y%m%d_%H%M%S', time.localtime(path.stat().st_mtime))
+    aside = path.with_name(f'{path.stem}_{stamp}{path.suffix}')
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f'{path.stem}_{stamp}_{number}{path.suffix}')
+    return path.rename(aside)
 
 
 def remove_parts(folder: str | os.PathLike[str], pattern: str = '*') -> None:

@@ -1,8 +1,8 @@
-"""Run the teacher of stage 1 once over the images and keep its embeddings on disk."""
+"""Run the teacher of stage 1 once and keep its embeddings: `rs4d cache-teacher`."""
 
 import sys
 
-from rs4d.cli.cache_teacher import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('cache-teacher'))

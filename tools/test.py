@@ -1,8 +1,8 @@
-"""Score a checkpoint: COCO AP of boxes and masks, or for stage 1 the agreement with the teacher."""
+"""Score a checkpoint: `rs4d test`."""
 
 import sys
 
-from rs4d.cli.test import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('test'))

@@ -1,8 +1,8 @@
-"""Train a model: distil an encoder (stage 1) or fine-tune a detector (stage 2)."""
+"""Train a model: `rs4d train`."""
 
 import sys
 
-from rs4d.cli.train import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('train'))

@@ -198,6 +198,13 @@ def forget_checkpoints(cfg: Any) -> None:
             forget_checkpoints(value)
 
 
+def input_shape(cfg: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of a config's input in pixels: its ``image_size``, or 1024 x 1024."""
+    size = cfg.get('image_size', 1024)
+    width, height = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
 def encoder_of(model: nn.Module) -> nn.Module:
     """Find the encoder: ``model.backbone``, else ``model.student``, else the model itself."""
     for name in ('backbone', 'student'):

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from tqdm import tqdm
 
-from rs4d.config import inner_datasets
+from rs4d.config import inner_datasets, load_config
+from rs4d.config.packages import leaf_configs
 from rs4d.errors import SetupError
+from rs4d.files import write_text
 
-from .complexity import build_for_counting, count_complexity, forget_checkpoints
+from .complexity import build_for_counting, count_complexity, forget_checkpoints, input_shape
 from .published_ap import NONE, published_cell
 
-FOLDERS = ('rs4d', 'baselines', 'backbones', 'distill', 'demo')
-BEGIN = '<!-- matrix: begin; written by tools/analysis_tools/list_configs.py -->'
+BEGIN = '<!-- matrix: begin; written by rs4d configs --write -->'
 END = '<!-- matrix: end -->'
 HEADER = (
     'config',
@@ -81,7 +83,7 @@ class ConfigRow:
         backbone: The encoder.
         head: The head, or the teacher of stage 1.
         data: The data set that is trained on.
-        size: Side of the input in pixels.
+        shape: Height and width of the input in pixels.
         costs: What the model costs, if it has been counted.
     """
 
@@ -90,45 +92,23 @@ class ConfigRow:
     backbone: str
     head: str
     data: str
-    size: int
+    shape: tuple[int, int]
     costs: Costs | None = None
 
     def cells(self) -> tuple[str, ...]:
         """Write the row's cells, in the order of ``HEADER``."""
-        costs = self.costs
+        costs, (height, width) = self.costs, self.shape
         return (
             f'[{self.path.stem}](../{self.path.as_posix()})',
             self.method,
             self.backbone,
             self.head,
             self.data,
-            str(self.size),
+            str(height) if height == width else f'{height} x {width}',
             NONE if costs is None else _pair(costs.encoder_parameters, costs.parameters, 1e6),
             NONE if costs is None else _pair(costs.encoder_multiply_adds, costs.multiply_adds, 1e9),
             published_cell(self.method, self.data),
         )
-
-
-def leaf_configs(root: Path) -> list[Path]:
-    """Find the configs that can be run.
-
-    Args:
-        root: The folder that holds ``configs``.
-
-    Returns:
-        Their paths, by folder and name.
-
-    Raises:
-        SetupError: If there are none.
-    """
-    found = [
-        path for folder in FOLDERS for path in sorted((root / 'configs' / folder).rglob('*.py'))
-    ]
-    if not found:
-        raise SetupError(
-            f"There are no configs under '{root / 'configs'}'. Name the folder of a checkout of rs4d."
-        )
-    return found
 
 
 def describe_config(cfg: Config, path: Path) -> ConfigRow:
@@ -155,7 +135,7 @@ def describe_config(cfg: Config, path: Path) -> ConfigRow:
         data=' + '.join(
             _DATA.get(d['type'], d['type']) for d in inner_datasets(cfg.train_dataloader.dataset)
         ),
-        size=cfg.get('image_size', 1024),
+        shape=input_shape(cfg),
     )
 
 
@@ -180,18 +160,13 @@ class CostCounter:
         Returns:
             The costs.
         """
-        size = cfg.get('image_size', 1024)
+        shape = input_shape(cfg)
         model = deepcopy(cfg.model.to_dict())
         forget_checkpoints(model)
-        key = json.dumps([size, model], sort_keys=True, default=repr)
+        key = json.dumps([shape, model], sort_keys=True, default=repr)
         if key not in self._known:
-            self._known[key] = _count(cfg.model, (size, size))
+            self._known[key] = _count(cfg.model, shape)
         return self._known[key]
-
-
-def add_costs(row: ConfigRow, cfg: Config, counter: CostCounter) -> ConfigRow:
-    """Return a config's row with its costs."""
-    return replace(row, costs=counter.count(cfg))
 
 
 def render_matrix(rows: list[ConfigRow]) -> str:
@@ -205,6 +180,64 @@ def render_matrix(rows: list[ConfigRow]) -> str:
     """
     lines = [HEADER, ('---',) * len(HEADER), *(row.cells() for row in rows)]
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+
+
+def make_matrix(root: Path) -> str:
+    """Read and count every config, which takes minutes.
+
+    Args:
+        root: The folder that holds ``configs``.
+
+    Returns:
+        The table.
+    """
+    counter, rows = CostCounter(), []
+    for path in tqdm(leaf_configs(root), unit='config'):
+        cfg = load_config(path)
+        row = describe_config(cfg, path.relative_to(root))
+        rows.append(replace(row, costs=counter.count(cfg)))
+    return render_matrix(rows)
+
+
+def write_matrix(root: Path, file: Path) -> None:
+    """Put the table into a Markdown file.
+
+    Args:
+        root: The folder that holds ``configs``.
+        file: Has the two comments that mark the table's place.
+
+    Raises:
+        SetupError: The comments are not there, once and in order.
+    """
+    write_text(file, _renewed(root, file))
+
+
+def check_matrix(root: Path, file: Path) -> None:
+    """Raise if a Markdown file does not have the table that the configs give.
+
+    Args:
+        root: The folder that holds ``configs``.
+        file: Has the table between its two comments.
+
+    Raises:
+        SetupError: It differs, or the comments are not there, once and in order.
+    """
+    new, text = _renewed(root, file), file.read_text(encoding='utf-8')
+    if new != text:
+        changed = set(new.splitlines()) ^ set(text.splitlines())
+        raise SetupError(
+            f"The table in '{file}' is not what the configs give; {len(changed)} lines differ, such as "
+            f"'{min(changed)}'. Run rs4d configs --write {file}."
+        )
+
+
+def _renewed(root: Path, file: Path) -> str:
+    if not file.is_file():
+        raise SetupError(f"'{file}' does not exist. Name the Markdown file that holds the table.")
+    # Its marks are looked for before the minutes of counting, its text after them.
+    replace_matrix(file.read_text(encoding='utf-8'), '', file)
+    table = make_matrix(root)
+    return replace_matrix(file.read_text(encoding='utf-8'), table, file)
 
 
 def replace_matrix(text: str, table: str, file: Path) -> str:

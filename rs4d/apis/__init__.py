@@ -1,6 +1,8 @@
-"""What users import."""
+"""What users import: reading a config, training it and testing it."""
 
-from rs4d.analysis.complexity import Complexity, build_for_counting, count_complexity
 from rs4d.config import load_config
 
-__all__ = ['Complexity', 'build_for_counting', 'count_complexity', 'load_config']
+from .testing import test
+from .training import accumulate_gradients, train, use_mixed_precision
+
+__all__ = ['accumulate_gradients', 'load_config', 'test', 'train', 'use_mixed_precision']

@@ -1,1 +1,111 @@
-"""The command line: one module a sub-command."""
+"""The command line: one module a sub-command, and nothing heavy imported before it runs.
+
+A module has a docstring, which is its help; ``add_arguments``; ``run``, which imports what it needs,
+does the work and returns an exit code or None for 0; and ``interrupted`` where there is something to
+say after Ctrl-C. ``rs4d_command`` beside the package starts all of them.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+COMMANDS = (
+    'train',
+    'test',
+    'check',
+    'configs',
+    'convert',
+    'cache-teacher',
+    'generate-scenes',
+    'draw',
+    'plot-log',
+    'flops',
+    'benchmark',
+)
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read a command line; wrong usage and ``--help`` end the process, as usual.
+
+    Args:
+        words: A sub-command and its arguments.
+
+    Returns:
+        The arguments, with the sub-command's module as ``command``.
+    """
+    parser = argparse.ArgumentParser(
+        'rs4d', description='SAM distilled into a linear-time encoder for remote sensing.'
+    )
+    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f'{__name__}.{name.replace("-", "_")}')
+        assert module.__doc__ is not None
+        own = commands.add_parser(
+            name,
+            help=module.__doc__.split('\n')[0],
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(own)
+        own.set_defaults(command=module)
+        if words[:1] == [name] and hasattr(module, 'complete'):
+            words = [name, *module.complete(list(words[1:]))]
+    return parser.parse_args(words)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a sub-command and end it as its user would like.
+
+    Args:
+        args: What `parse` returned.
+
+    Returns:
+        The exit code: the sub-command's own; 2 after an error that the user can put right, printed
+        as one paragraph on the standard error stream, with ``RS4D_TRACEBACK=1`` below its traceback;
+        130 after Ctrl-C and 143 after SIGTERM. A bug is raised, with its traceback.
+    """
+    name = args.command.__name__.split('.')[-1].replace('_', '-')
+    try:
+        return args.command.run(args) or 0
+    except KeyboardInterrupt as stop:
+        interrupted = getattr(args.command, 'interrupted', None)
+        say = 'Nothing was written.' if interrupted is None else interrupted(args)
+        if say is not None:
+            _tell(f'{name}: interrupted. {say}')
+        terminated = getattr(stop, 'signum', None) == signal.SIGTERM
+        return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
+    except Exception as error:
+        from .errors import explain
+
+        paragraph = explain(error)
+        if paragraph is None:
+            raise
+        if os.environ.get('RS4D_TRACEBACK', '0') != '0':
+            traceback.print_exc()
+        _tell(f'{name}: {paragraph}')
+        return EXIT_USER_ERROR
+
+
+def main(*words: object) -> int:
+    """Run a command line within Python.
+
+    Args:
+        *words: A sub-command and its arguments.
+
+    Returns:
+        The exit code.
+    """
+    return run(parse([str(word) for word in words]))
+
+
+def _tell(text: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f'\n{text}\n')
+    sys.stderr.flush()

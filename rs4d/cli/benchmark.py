@@ -1,189 +1,152 @@
-"""Compare encoders: time, memory, parameters and multiply-adds, at several input sizes.
+"""Measure speed and memory, of encoders, scan engines, reading, a training step, a training's waits.
 
-All encoders of a size take turns, and ratios to the baseline are taken round by round, so that a
-busy machine disturbs them alike. Peak memory is measured in a fresh process for each. With --ops,
-the engines of the selective scan are timed alone.
-
-A result is written as JSON, as a Markdown table and as a plot.
+Candidates take turns, and ratios are taken round by round, so that a busy machine disturbs all of
+them alike. `rs4d benchmark KIND --help` says what a kind takes.
 """
 
 import argparse
-import gc
-import json
-import platform
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import timm
-import torch
-import transformers
 
-import rs4d
-from rs4d.analysis.benchmark import interleave, ratio, spread
-from rs4d.analysis.benchmark.encoders import ENCODERS, build_encoder
-from rs4d.analysis.benchmark.memory import peak_memory
-from rs4d.analysis.benchmark.report import Record, markdown_table, plot_scaling, with_spread
-from rs4d.analysis.benchmark.scan import time_engines
-from rs4d.analysis.benchmark.steps import make_step
-from rs4d.analysis.complexity import count_complexity
-from rs4d.ops import available_engines, cpu_kernels
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        '--encoders',
-        nargs='+',
-        default=['rsmamba-base', 'sam-vit-b', 'resnet-50'],
-        help=f'which ones: {", ".join(ENCODERS)}',
-    )
-    parser.add_argument('--baseline', help='the one that ratios refer to; default: the last one')
-    parser.add_argument('--sides', nargs='+', type=int, default=[512, 1024], help='pixels')
-    parser.add_argument('--modes', nargs='+', choices=['infer', 'train'], default=['infer'])
-    parser.add_argument('--rounds', type=int, default=5, help='turns of each encoder')
-    parser.add_argument(
-        '--warmup', type=int, default=1, help='turns before those that count; 0 for a slow peer'
-    )
-    parser.add_argument('--threads', type=int, default=0, help='0: as PyTorch chooses')
-    parser.add_argument('--device', default='cpu', help='cpu or cuda')
-    parser.add_argument('--no-memory', action='store_true', help='leave out peak memory')
-    parser.add_argument(
-        '--with-cp', action='store_true', help='activation checkpointing of RSMamba'
-    )
-    parser.add_argument('--ops', action='store_true', help='time the scan engines alone')
-    parser.add_argument(
-        '--scan-shape', nargs=4, type=int, default=[1, 4096, 512, 16], help='B L D N for --ops'
-    )
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder')
-    args = parser.parse_args(argv)
-    unknown = [name for name in args.encoders if name not in ENCODERS]
-    if unknown:
-        parser.error(f'no encoder {", ".join(unknown)}; choose from {", ".join(ENCODERS)}')
-    args.baseline = args.baseline or args.encoders[-1]
-    if args.baseline not in args.encoders:
-        parser.error(f'--baseline {args.baseline} is not one of --encoders')
-    return args
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one parser for each kind."""
+    kinds = parser.add_subparsers(metavar='KIND', required=True)
+    add_kind: Callable[[argparse.ArgumentParser], None]
+    for name, text, add_kind, work in (
+        ('encoders', 'time, memory and multiply-adds of encoders', _encoder_arguments, _encoders),
+        ('scan', 'the engines of the selective scan alone', _scan_arguments, _scan),
+        ('reading', 'images out of tar shards and files', _reading_arguments, _reading),
+        ('memory', "peak memory of a config's training steps", _memory_arguments, _memory),
+        ('data-time', 'how long a training waited for data', _data_time_arguments, _data_time),
+    ):
+        own = kinds.add_parser(name, help=text, description=work.__doc__)
+        add_kind(own)
+        own.set_defaults(work=work)
 
 
-def conditions() -> dict[str, str | int]:
-    """Say on what and with what a record was made."""
-    return dict(
-        command=' '.join(['python', *sys.argv]),
-        processor=processor_name(),
-        threads=torch.get_num_threads(),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        timm=timm.__version__,
-        transformers=transformers.__version__,
-        rs4d=rs4d.__version__,
-    )
+def run(args: argparse.Namespace) -> None:
+    """Measure."""
+    args.work(args)
 
 
-def processor_name() -> str:
-    """Return the processor's name as Linux gives it."""
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor()
+def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--encoders', nargs='+', default=['rsmamba-base', 'sam-vit-b', 'resnet-50'])
+    add('--baseline', help='the one that ratios refer to; default: the last one')
+    add('--sides', nargs='+', type=int, default=[512, 1024], help='pixels')
+    add('--modes', nargs='+', choices=['infer', 'train'], default=['infer'])
+    add('--rounds', type=int, default=5, help='turns of each encoder')
+    add('--warmup', type=int, default=1, help='turns before those that count; 0 for a slow peer')
+    add('--threads', type=int, default=0, help='0: as PyTorch chooses')
+    add('--device', default='cpu', help='cpu or cuda')
+    add('--no-memory', action='store_true', help='leave out peak memory')
+    add('--with-cp', action='store_true', help='activation checkpointing of RSMamba')
+    add('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder')
 
 
-def measure(args: argparse.Namespace, side: int, mode: str) -> list[Record]:
-    """Measure all encoders at one size in one mode."""
-    training = mode == 'train'
-    models = {name: build_encoder(name, side).to(args.device) for name in args.encoders}
-    if args.with_cp:
-        for model in models.values():
-            if hasattr(model, 'with_cp'):
-                setattr(model, 'with_cp', True)  # noqa: B010 - modules have no such attribute to mypy
-    steps = {name: make_step(model, side, training) for name, model in models.items()}
-    seconds = interleave(steps, args.rounds, args.warmup)
-    records = []
-    for name, model in models.items():
-        # The peer has no counter of its own: its scan is a loop of small operations.
-        counts = not training and not name.endswith('huggingface')
-        records.append(
-            dict(
-                encoder=name,
-                side=side,
-                mode=mode,
-                parameters=sum(p.numel() for p in model.parameters()),
-                multiply_adds=count_complexity(model, (side, side)).multiply_adds
-                if counts
-                else None,
-                seconds=spread(seconds[name]),
-                all_seconds=seconds[name],
-                ratio=ratio(seconds[args.baseline], seconds[name]),
-                peak_mib=None,
-            )
-        )
-    models.clear()
-    steps.clear()
-    gc.collect()
-    if not args.no_memory and args.device == 'cpu':
-        for record in records:
-            record['peak_mib'] = peak_memory(record['encoder'], side, training, args.with_cp)
-    return records
+def _encoders(args: argparse.Namespace) -> None:
+    """Compare encoders at several input sizes; write JSON, a Markdown table and a plot.
+
+    Peak memory is measured in a fresh process for each.
+    """
+    from rs4d.analysis.benchmark.comparison import compare_encoders
+
+    _use_threads(args.threads)
+    compare_encoders(args)
 
 
-def measure_engines(args: argparse.Namespace) -> list[str]:
-    """Time the scan's engines and return a Markdown table."""
-    shape = tuple(args.scan_shape)
-    batch, length, channels, states = shape
-    bound = None
-    if cpu_kernels.unavailable_reason() is None:
-        bound = cpu_kernels.exp_throughput(torch.get_num_threads())
-    lines = [
-        f'Scan of (B, L, D, N) = {shape}.',
-        '',
-        '| engine | pass | milliseconds | times faster than chunked | of the exponential bound |',
-        '|---|---|---|---|---|',
-    ]
-    for label, seconds in time_engines(shape, args.rounds).items():
-        for name, samples in seconds.items():
-            of_bound = '-'
-            if bound is not None and label == 'forward':
-                exponentials = batch * length * channels * states
-                of_bound = f'{exponentials / bound / spread(samples).median:.0%}'
-            lines.append(
-                f'| {name} | {label} | {with_spread(spread([1e3 * x for x in samples]))} '
-                f'| {with_spread(ratio(seconds["chunked"], samples))} | {of_bound} |'
-            )
-    if bound is not None:
-        lines += ['', f'Bound: {bound / 1e9:.2f} G exponentials a second on the same threads.']
-    return lines
+def _scan_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--shape', nargs=4, type=int, default=[1, 4096, 512, 16], metavar=tuple('BLDN'))
+    add('--rounds', type=int, default=5, help='turns of each engine')
+    add('--threads', type=int, default=0, help='0: as PyTorch chooses')
+    add('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder')
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the benchmark and write what it found."""
-    args = parse_args(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
-    header = conditions()
-    text = [f'- {key}: {value}' for key, value in header.items()] + ['']
-    if args.ops:
-        text += measure_engines(args)
-        text += ['', *(f'- {name}: {status}' for name, status in available_engines().items())]
-    else:
-        records = []
-        for mode in args.modes:
-            for side in args.sides:
-                records += measure(args, side, mode)
-                print(markdown_table(records[-len(args.encoders) :]), flush=True)
-                # After each size, so that a run that is stopped leaves what it has.
-                (args.out / 'benchmark.json').write_text(
-                    json.dumps(dict(conditions=header, records=records), indent=2) + '\n'
-                )
-        text += [f'Baseline: {args.baseline}.', '', markdown_table(records)]
-        plot_scaling(records, args.out / 'benchmark.png')
-    name = 'scan_engines.md' if args.ops else 'benchmark.md'
-    (args.out / name).write_text('\n'.join(text) + '\n')
-    print('\n'.join(text))
-    print(f'\nWritten to {args.out}')
+def _scan(args: argparse.Namespace) -> None:
+    """Time every engine of the selective scan that runs here."""
+    from rs4d.analysis.benchmark.comparison import compare_engines
+
+    _use_threads(args.threads)
+    compare_engines(args)
 
 
-if __name__ == '__main__':
-    main()
+def _reading_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('images', help='a folder of JPEGs, nested or not')
+    add('--image-size', type=int, default=1024, help='side of the padded image')
+    add('--num-images', type=int, default=96, help='a round; images are repeated')
+    add('--num-workers', type=int, default=2, help='of the data loader')
+    add('--batch-size', type=int, default=4)
+    add('--rounds', type=int, default=9, help='turns of each way')
+    add('--out', type=Path, help='folder for reading.json and reading.md')
+
+
+def _reading(args: argparse.Namespace) -> None:
+    """Compare how fast images are read: from tar shards, from files, and without reduced decoding.
+
+    The images are copied to a temporary folder, as files and in a tar, and read by the pipeline of
+    stage 1; what is read lies in the system's cache, so that the reading is measured, not the disk.
+    """
+    from rs4d.analysis.benchmark.reading import compare_reading
+
+    compare_reading(args)
+
+
+def _memory_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('config', help='the config of a detector')
+    add('--size', type=int, default=512, help='side of an image in pixels, default: %(default)s')
+    add('--instances', type=int, default=20, help='objects of an image, default: %(default)s')
+    add('--batch-size', type=int, default=1, help='images of a step, default: %(default)s')
+    add('--steps', type=int, default=2, help='default: %(default)s, as Adam fills its moments')
+    add('--threads', type=int, default=0, help='0: as PyTorch chooses')
+
+
+def _memory(args: argparse.Namespace) -> None:
+    """Measure the peak memory of a config's training steps, on the CPU, in a process of its own.
+
+    The model has random weights, the images are noise with rectangles as objects, the optimizer is
+    the config's. The peak holds weights, gradients, moments, activations and the libraries.
+    """
+    from rs4d.analysis.benchmark.training_memory import training_memory
+    from rs4d.config import load_config
+
+    load_config(args.config)  # what is wrong with it is said here, not by the other process
+    _use_threads(args.threads)
+    found = training_memory(args.config, args.size, args.instances, args.batch_size, args.steps)
+    print(f'config       {args.config}')
+    print(f'input        {args.batch_size} x 3 x {args.size} x {args.size}')
+    print(f'objects      {args.instances} an image')
+    if found is None:
+        print('peak         more than this machine has')
+        return
+    if found.masks:
+        print(f'masks        {found.masks} decoded in a step')
+    print(f'peak         {found.peak / 1024:.2f} GiB')
+    print(f'  libraries  {found.libraries / 1024:.2f} GiB, before the model was built')
+
+
+def _data_time_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('runs', nargs='+', help="work dirs, or a run's scalars.json")
+    parser.add_argument('--skip', type=int, default=0, help='steps at the beginning to leave out')
+
+
+def _data_time(args: argparse.Namespace) -> None:
+    """Say how much of its steps a training spent waiting for data.
+
+    The run has to log every step by itself, as it does with --cfg-options
+    default_hooks.logger.interval=1 log_processor.window_size=1
+    """
+    from rs4d.analysis.benchmark.data_time import describe_waits
+
+    for path in args.runs:
+        print(describe_waits(path, args.skip))
+
+
+def _use_threads(number: int) -> None:
+    import torch
+
+    if number:
+        torch.set_num_threads(number)

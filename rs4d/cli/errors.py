@@ -11,7 +11,7 @@ import torch
 
 import rs4d
 from rs4d.compat import MissingMMCVOpError
-from rs4d.errors import UserError
+from rs4d.errors import UserError, ran_out_of_memory
 
 _PACKAGE = Path(rs4d.__file__).parent
 
@@ -43,11 +43,11 @@ def explain(error: BaseException) -> str | None:
                 'model.backbone.with_cp=True, or train with --amp (all go through --cfg-options or '
                 f'flags). PyTorch says: {_paragraph(str(link))}'
             )
-        if isinstance(link, MemoryError) or "can't allocate memory" in str(link):
+        if ran_out_of_memory(link):
             return (
-                'The memory of this machine ran out. Lower train_dataloader.batch_size or '
-                'num_workers, set model.backbone.with_cp=True, or take smaller images (all through '
-                f'--cfg-options). What asked for more says: {_paragraph(str(link))[:300]}'
+                "The machine's memory ran out. Lower train_dataloader.batch_size or the input size, set "
+                'model.backbone.with_cp=True, or lower num_workers of the data loaders (all go '
+                f'through --cfg-options). What was asked for: {_paragraph(str(link)) or "unknown"}'
             )
         if isinstance(link, OSError) and link.errno == errno.ENOSPC:
             return (

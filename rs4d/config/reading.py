@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from rs4d.errors import ConfigError
 
+from .packages import find_config
 from .references import expand, resolve
 
 
@@ -19,7 +20,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     """Read a config, change some of its settings and resolve its references.
 
     Args:
-        path: The file.
+        path: The file, or the name of one that a package brings, such as ``rs4d::rs4d/...``.
         options: From dotted keys to values, as ``--cfg-options`` gives them.
 
     Returns:
@@ -29,7 +30,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         ConfigError: It is missing, does not read, an option does not fit it, or a reference leads
             nowhere.
     """
-    file = Path(path)
+    file = find_config(path)
     if not file.is_file():
         raise ConfigError(f"The config '{file}' does not exist.{_similar(file)}")
     try:

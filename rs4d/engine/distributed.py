@@ -8,6 +8,8 @@ import torch
 import torch.distributed
 from mmengine.dist import is_distributed
 
+from rs4d.errors import SetupError
+
 # What each launcher calls rank, number of processes and number on this machine.
 _VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -27,6 +29,32 @@ def missing_variables(launcher: str) -> list[str]:
         The environment variables that the launcher sets and that are not there.
     """
     return [name for name in _VARIABLES.get(launcher, ()) if name not in os.environ]
+
+
+def require_launcher(launcher: str, local_rank: int = 0) -> None:
+    """Raise if this process is not one of those that a launcher starts.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        local_rank: Number of the process on this machine, where the launcher sets no variable.
+
+    Raises:
+        SetupError: The launcher has not started it, or there are more processes than GPUs.
+    """
+    missing = missing_variables(launcher)
+    if missing:
+        raise SetupError(
+            f'--launcher {launcher} is for processes that a launcher has started, which sets '
+            f'{", ".join(missing)} in the environment. Start several with tools/dist_train.sh CONFIG '
+            'NUMBER or tools/slurm_train.sh, or leave --launcher out: one process uses all cores of '
+            'a CPU by threads.'
+        )
+    rank = int(os.environ.setdefault('LOCAL_RANK', str(local_rank)))
+    if launcher == 'pytorch' and 0 < torch.cuda.device_count() <= rank:
+        raise SetupError(
+            f'--launcher {launcher} gives each process a GPU, and process {rank} of this machine '
+            f'finds only {torch.cuda.device_count()}. Start fewer processes.'
+        )
 
 
 def launched_as(launcher: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,12 @@ from rs4d.analysis.config_matrix import (
     HEADER,
     ConfigRow,
     CostCounter,
-    add_costs,
     describe_config,
-    leaf_configs,
     render_matrix,
     replace_matrix,
 )
 from rs4d.analysis.published_ap import PUBLISHED_AP, published_cell
+from rs4d.config.packages import leaf_configs
 from rs4d.errors import SetupError
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_every_config_has_its_row_in_the_docs(documented: dict[str, list[str]]) 
 def test_costs_in_the_docs_are_those_counted(name: str, documented: dict[str, list[str]]) -> None:
     path = Path(f'configs/demo/{name}.py')
     cfg = Config.fromfile(ROOT / path)
-    cells = add_costs(describe_config(cfg, path), cfg, CostCounter()).cells()
+    cells = replace(describe_config(cfg, path), costs=CostCounter().count(cfg)).cells()
     assert documented[cells[0]] == list(cells)
 
 

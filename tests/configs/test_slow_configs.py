@@ -15,9 +15,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from reduced_configs import LEAVES, names, reduced_config
 
+from rs4d.cli import main
 from rs4d.engine.runner import AtomicRunner
 
-TOOLS = Path(__file__).parents[2] / 'tools'
 pytestmark = pytest.mark.slow_configs
 
 
@@ -59,13 +59,10 @@ class Watch(Hook):
         self.predictions += sum(len(getattr(out, 'pred_instances', [out])) for out in outputs)
 
 
-def cache_teacher(cfg: Config, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cache_teacher(cfg: Config, folder: Path) -> None:
     """Make the embeddings that a config of stage 1 reads from disk."""
-    monkeypatch.syspath_prepend(TOOLS)
-    from cache_teacher import main
-
     cfg.dump(folder / 'reduced.py')
-    assert main([str(folder / 'reduced.py'), '--device', 'cpu']) == 0
+    assert main('cache-teacher', folder / 'reduced.py', '--device', 'cpu') == 0
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=names)
@@ -78,7 +75,7 @@ def test_config_trains_and_predicts(
     cfg = reduced_config(path)
     write_data(cfg)
     if cfg.model.get('teacher_cache'):
-        cache_teacher(cfg, tmp_path, monkeypatch)
+        cache_teacher(cfg, tmp_path)
     cfg.update(work_dir='work', experiment_name=names(path), log_level='WARNING')
     # Checkpoints of Adam's state would take half a gigabyte each; other tests look at them.
     cfg.default_hooks.checkpoint = None

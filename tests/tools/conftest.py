@@ -1,12 +1,11 @@
 """Generated scenes, a trained checkpoint, and the tools as functions."""
 
-import importlib
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -19,8 +18,13 @@ ROOT = Path(__file__).parents[2]
 CONFIG = str(Path(__file__).with_name('tiny_config.py'))
 
 
-def load_tool(name: str) -> ModuleType:
-    return importlib.import_module(f'rs4d.cli.{Path(name).stem}')
+def call_tool(name: str, *arguments: object) -> int:
+    """Run a file of ``tools`` in this process, which has imported rs4d, and return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+    return int(end.value.code or 0)
 
 
 def run_tool(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,17 +86,11 @@ def call(
     forget_loggers()
 
     def run(name: str, *arguments: str | Path) -> tuple[int, str, str]:
-        code = load_tool(name).main([str(argument) for argument in arguments])
+        code = call_tool(name, *arguments)
         out, err = capfd.readouterr()
         return code, out + err, err.rstrip().split('\n')[-1]
 
     return run
-
-
-@pytest.fixture(scope='session')
-def tool() -> Callable[[str], ModuleType]:
-    """Return a function that imports one of the tools by its path below ``tools``."""
-    return load_tool
 
 
 @pytest.fixture(scope='session')

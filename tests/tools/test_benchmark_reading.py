@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rs4d.cli import benchmark_reading
+from rs4d.analysis.benchmark.reading import RATIOS
+from rs4d.cli import main
 
 
 @pytest.fixture
@@ -24,17 +25,17 @@ def images(tmp_path: Path) -> Path:
 def test_whole_run_writes_json_and_table(images: Path, tmp_path: Path) -> None:
     out = tmp_path / 'out'
     small = '--image-size 64 --num-images 5 --rounds 2 --num-workers 0 --batch-size 2'
-    assert benchmark_reading.main([str(images), *small.split(), '--out', str(out)]) == 0
+    assert main('benchmark', 'reading', images, *small.split(), '--out', out) == 0
     found = json.loads((out / 'reading.json').read_text())
-    assert {len(rates) for rates in found['reading'].values()} == {2}
+    assert {len(rates) for rates in found.values()} == {2}
     table = (out / 'reading.md').read_text()
-    for ratio, numerator, denominator in benchmark_reading.RATIOS:
+    for ratio, numerator, denominator in RATIOS:
         assert f'| {ratio} |' in table
-        assert {numerator, denominator} <= found['reading'].keys()
+        assert {numerator, denominator} <= found.keys()
 
 
 def test_tars_are_refused(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with tarfile.open(images / 'sa_000000.tar', 'w') as archive:
         archive.add(images / 'sa_0.jpg', 'sa_9.jpg')
-    assert benchmark_reading.main([str(images)]) == 2
+    assert main('benchmark', 'reading', images) == 2
     assert 'extracted JPEGs' in capsys.readouterr().err

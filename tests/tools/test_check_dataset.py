@@ -113,7 +113,7 @@ def test_heads_and_evaluator_are_compared(call: Call, config: str, root: Path) -
 def test_config_that_is_missing(call: Call) -> None:
     code, _, paragraph = call(TOOL, 'configs/nowhere.py')
     assert code == 2
-    assert paragraph.startswith('check_dataset: ')
+    assert paragraph.startswith('check: ')
 
 
 def test_folder_without_labels(call: Call, root: Path, tmp_path: Path) -> None:

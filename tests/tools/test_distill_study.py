@@ -1,8 +1,8 @@
 """The study's order, what it does not do twice, and its table; its trainings are played."""
 
+import importlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -43,10 +43,9 @@ class Recorder:
 
 
 @pytest.fixture
-def study(
-    tool: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[ModuleType, Recorder]:
-    module = tool('distill_study.py')
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, Recorder]:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / 'tools')
+    module = importlib.import_module('distill_study')
     recorder = Recorder(tmp_path)
     monkeypatch.setattr(module, 'ROOT', tmp_path)
     monkeypatch.setattr(module.subprocess, 'run', recorder)

@@ -60,7 +60,7 @@ def test_mistakes_are_explained(predictions: Path, data: tuple, call: Call, tmp_
     def rejected(*arguments: str | Path) -> str:
         code, output, paragraph = call(TOOL, *arguments)
         assert code == 2, output[-2000:]
-        assert paragraph.startswith('draw_predictions: ')
+        assert paragraph.startswith('draw: ')
         return paragraph
 
     out = ('--out', tmp_path / 'a.png')

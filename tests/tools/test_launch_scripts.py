@@ -3,11 +3,11 @@
 import os
 import subprocess
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from rs4d.cli.train import interrupted
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = 'tools/slurm_train.sh'
@@ -85,7 +85,7 @@ def test_too_few_arguments(srun: Path) -> None:
 @pytest.mark.parametrize(
     ('launcher', 'environment', 'command'),
     [
-        ('none', {}, 'python tools/train.py c.py --work-dir {w} --resume'),
+        ('none', {}, 'rs4d train c.py --work-dir {w} --resume'),
         (
             'pytorch',
             dict(RANK='0', WORLD_SIZE='16', LOCAL_RANK='0', LOCAL_WORLD_SIZE='8'),
@@ -100,7 +100,6 @@ def test_too_few_arguments(srun: Path) -> None:
     ],
 )
 def test_how_an_interrupted_training_is_resumed(
-    tool: Callable[[str], ModuleType],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     launcher: str,
@@ -111,7 +110,7 @@ def test_how_an_interrupted_training_is_resumed(
         monkeypatch.setenv(name, value)
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
     args = Namespace(launcher=launcher, work_dir=str(tmp_path), config='c.py')
-    said = tool('train.py').how_to_resume(args)
+    said = interrupted(args)
     if command is None:
         assert said is None
     else:

@@ -23,6 +23,8 @@ def test_table_is_printed_written_and_compared(call: Call, tmp_path: Path) -> No
     root = ('--root', tmp_path)
 
     code, output, _ = call(LIST, *root)
+    assert (code, output.split()) == (0, [str(tmp_path / 'configs' / 'demo' / name)])
+    code, output, _ = call(LIST, *root, '--costs')
     assert code == 0
     row = next(line for line in output.splitlines() if line.startswith('| [rs4d-tiny'))
     assert 'teacher tf_efficientnet_lite0' in row

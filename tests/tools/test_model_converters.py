@@ -60,7 +60,7 @@ def test_there_and_back(call: Call, tmp_path: Path, start: str, key: str | None)
     ours, back = tmp_path / 'ours.pth', tmp_path / 'back.pth'
     code, output, _ = call('model_converters/authors2rs4d.py', tmp_path / 'theirs.pth', ours)
     assert code == 0, output
-    assert "'num_layers': 2" in output
+    assert '"num_layers": 2' in output
     plain = {name.removeprefix(start): value for name, value in theirs.items()}
     assert_same(load(ours)['state_dict'], {f'student.{k}': v for k, v in plain.items()})
     flag = ['--module'] if start else []

@@ -145,5 +145,5 @@ def test_interrupt_says_what_is_saved_and_how_to_go_on(
     last = err.rstrip().split('\n')[-1]
     assert last.startswith('train: interrupted.')
     assert str(tmp_path / 'epoch_') in last
-    assert f'python tools/train.py {config} --work-dir {tmp_path} --resume' in last
+    assert f'rs4d train {config} --work-dir {tmp_path} --resume' in last
     assert 'Traceback' not in err

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from rs4d.cli.common import accumulate_gradients, use_mixed_precision
+from rs4d.apis import accumulate_gradients, use_mixed_precision
+from rs4d.cli import parse
 from rs4d.errors import SetupError
 
 Call = Callable[..., tuple[int, str, str]]
@@ -73,10 +73,8 @@ def test_accumulation_of_nothing() -> None:
         ('config.py', None),
     ],
 )
-def test_amp_before_and_after_the_config(
-    tool: Callable[[str], ModuleType], words: str, expected: str | None
-) -> None:
-    args = tool('train.py').parse_args(words.split())
+def test_amp_before_and_after_the_config(words: str, expected: str | None) -> None:
+    args = parse(['train', *words.split()])
     assert (args.config, args.amp) == ('config.py', expected)
 
 

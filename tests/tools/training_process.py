@@ -24,7 +24,7 @@ def start(
     output: Path,
     prepare: Callable[[], None] | None = None,
 ) -> BaseProcess:
-    """Start ``tools/train.py``; ``prepare`` is called in its process before."""
+    """Start ``rs4d train``; ``prepare`` is called in its process before."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['rs4d', 'mmdet.models', 'mmdet.evaluation'])
     words = [str(word) for word in arguments]
@@ -201,9 +201,8 @@ def _train(
     os.chdir(ROOT)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path.insert(0, str(ROOT / 'tools'))
     if prepare is not None:
         prepare()
-    from train import main
+    from rs4d.cli import main
 
-    sys.exit(main(arguments))
+    sys.exit(main('train', *arguments))

@@ -1,8 +1,8 @@
-"""Compare encoders: time, memory, parameters and multiply-adds, at several input sizes."""
+"""Measure speed and memory: `rs4d benchmark`."""
 
 import sys
 
-from rs4d.cli.benchmark import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('benchmark'))

@@ -1,8 +1,8 @@
-"""Check all data sets of a config for what makes AP 0 or -1, and print everything that is found."""
+"""Check the data sets of a config: `rs4d check`."""
 
 import sys
 
-from rs4d.cli.check_dataset import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('check'))

@@ -1,8 +1,8 @@
-"""Draw truth and predictions side by side: one row an image, one column a model."""
+"""Draw truth and predictions side by side: `rs4d draw`."""
 
 import sys
 
-from rs4d.cli.draw_predictions import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('draw'))

@@ -1,8 +1,8 @@
-"""Count parameters and multiply-adds of a config's backbone or whole model, scan included."""
+"""Count parameters and multiply-adds: `rs4d flops`."""
 
 import sys
 
-from rs4d.cli.get_flops import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('flops'))

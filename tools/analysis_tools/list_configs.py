@@ -1,8 +1,8 @@
-"""List all configs as a Markdown table: what they are made of, what they cost, published AP."""
+"""List the configs: `rs4d configs`."""
 
 import sys
 
-from rs4d.cli.list_configs import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('configs'))

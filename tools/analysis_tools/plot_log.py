@@ -1,8 +1,8 @@
-"""Draw the curves of several training runs together."""
+"""Draw the curves of trainings: `rs4d plot-log`."""
 
 import sys
 
-from rs4d.cli.plot_log import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('plot-log'))

@@ -1,8 +1,8 @@
-"""Generate remote-sensing-like scenes with exact instance masks, as a COCO data set."""
+"""Generate scenes with instance masks: `rs4d generate-scenes`."""
 
 import sys
 
-from rs4d.cli.generate_scenes import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('generate-scenes'))

@@ -1,8 +1,8 @@
-"""Make COCO instance annotations from the label TIFFs of the WHU building data set."""
+"""Make COCO annotations of the WHU building data set: `rs4d convert whu2coco`."""
 
 import sys
 
-from rs4d.cli.whu2coco import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('convert', 'whu2coco'))

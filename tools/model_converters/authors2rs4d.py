@@ -1,8 +1,8 @@
-"""Turn a student file published by the method's authors into a checkpoint for stage 2."""
+"""Convert a student file of the method's authors: `rs4d convert authors2rs4d`."""
 
 import sys
 
-from rs4d.cli.authors2rs4d import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('convert', 'authors2rs4d'))

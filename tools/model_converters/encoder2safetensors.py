@@ -1,8 +1,8 @@
-"""Write an encoder of ours as one safetensors file, with its architecture as JSON in the header."""
+"""Write an encoder as one safetensors file: `rs4d convert encoder2safetensors`."""
 
 import sys
 
-from rs4d.cli.encoder2safetensors import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('convert', 'encoder2safetensors'))

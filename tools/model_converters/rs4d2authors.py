@@ -1,8 +1,8 @@
-"""Turn an encoder of ours into a file as the method's authors publish theirs."""
+"""Convert an encoder for the method's authors' code: `rs4d convert rs4d2authors`."""
 
 import sys
 
-from rs4d.cli.rs4d2authors import main
+from rs4d_command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('convert', 'rs4d2authors'))

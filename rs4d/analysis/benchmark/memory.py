@@ -1,15 +1,41 @@
-"""Peak memory of one step, measured in a process of its own."""
+"""Peak memory, measured in a process of its own."""
 
-import subprocess
-import sys
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from rs4d.errors import ran_out_of_memory
 
 from .encoders import build_encoder
 from .steps import make_step
 
 MIB = 2**20
+
+
+def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function in a process that has done nothing before.
+
+    Args:
+        function: One that a module has by its name.
+        *args: Its arguments.
+
+    Returns:
+        What it returns, or None if the process ran out of memory.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+        try:
+            return pool.submit(function, *args).result()
+        except BrokenProcessPool:
+            return None
+        except (RuntimeError, MemoryError) as error:
+            if ran_out_of_memory(error):
+                return None
+            raise
 
 
 def peak_memory(name: str, side: int, training: bool, with_cp: bool = False) -> float | None:
@@ -27,19 +53,8 @@ def peak_memory(name: str, side: int, training: bool, with_cp: bool = False) -> 
 
     Returns:
         MiB, or None if the process was ended for want of memory.
-
-    Raises:
-        RuntimeError: If the process failed for another reason.
     """
-    flags = [name, str(side), str(int(training)), str(int(with_cp)), str(torch.get_num_threads())]
-    root = Path(__file__).parents[2]
-    command = [sys.executable, '-W', 'ignore', '-m', 'rs4d.analysis.benchmark.memory', *flags]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
-    if result.returncode < 0 or 'not enough memory' in result.stderr:
-        return None
-    if result.returncode:
-        raise RuntimeError(f'Measuring {name} at {side} failed:\n{result.stderr[-2000:]}')
-    return float(result.stdout.strip().splitlines()[-1])
+    return in_fresh_process(_measure, name, side, training, with_cp, torch.get_num_threads())
 
 
 def status_mib(field: str) -> float:
@@ -62,15 +77,11 @@ def status_mib(field: str) -> float:
     raise RuntimeError(f'/proc/self/status has no {field}; memory is measured on Linux only.')
 
 
-def _measure(name: str, side: str, training: str, with_cp: str, threads: str) -> float:
-    torch.set_num_threads(int(threads))
+def _measure(name: str, side: int, training: bool, with_cp: bool, threads: int) -> float:
+    torch.set_num_threads(threads)
     before = status_mib('VmRSS')
-    model = build_encoder(name, int(side))
-    if int(with_cp):
+    model = build_encoder(name, side)
+    if with_cp:
         setattr(model, 'with_cp', True)  # noqa: B010 - only some encoders have it
-    make_step(model, int(side), bool(int(training)))()
+    make_step(model, side, training)()
     return status_mib('VmHWM') - before
-
-
-if __name__ == '__main__':
-    sys.stdout.write(f'{_measure(*sys.argv[1:])}\n')

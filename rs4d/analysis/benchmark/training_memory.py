@@ -1,7 +1,5 @@
 """Peak memory of a whole model's training steps, measured in a process of its own."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +15,7 @@ from rs4d.analysis.complexity import forget_checkpoints
 from rs4d.config import load_config
 from rs4d.models.heads import PromptMaskHead
 
-from .memory import status_mib
+from .memory import in_fresh_process, status_mib
 
 
 class TrainingMemory(NamedTuple):
@@ -52,21 +50,9 @@ def training_memory(
 
     Returns:
         What was measured, or None if the process was ended for want of memory.
-
-    Raises:
-        RuntimeError: If the process failed for another reason.
     """
     numbers = [side, instances, batch_size, steps, torch.get_num_threads()]
-    module = ['-W', 'ignore', '-m', 'rs4d.analysis.benchmark.training_memory']
-    command = [sys.executable, *module, str(Path(config).resolve()), *map(str, numbers)]
-    root = Path(__file__).parents[2]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
-    if result.returncode < 0 or 'not enough memory' in result.stderr:
-        return None
-    if result.returncode:
-        raise RuntimeError(f'Measuring {config} at {side} failed:\n{result.stderr[-2000:]}')
-    libraries, peak, masks = result.stdout.strip().splitlines()[-1].split()
-    return TrainingMemory(float(libraries), float(peak), int(masks))
+    return in_fresh_process(_measure, str(config), *numbers)
 
 
 def make_batch(side: int, instances: int, batch_size: int) -> dict[str, list]:
@@ -106,8 +92,9 @@ def make_batch(side: int, instances: int, batch_size: int) -> dict[str, list]:
     return dict(inputs=list(images), data_samples=samples)
 
 
-def _measure(config: str, *numbers: str) -> TrainingMemory:
-    side, instances, batch_size, steps, threads = map(int, numbers)
+def _measure(
+    config: str, side: int, instances: int, batch_size: int, steps: int, threads: int
+) -> TrainingMemory:
     torch.set_num_threads(threads)
     cfg = load_config(config)
     libraries = status_mib('VmRSS')
@@ -123,7 +110,3 @@ def _measure(config: str, *numbers: str) -> TrainingMemory:
         for _ in range(steps):
             model.train_step(data, optim_wrapper)
     return TrainingMemory(libraries, status_mib('VmHWM'), decoded[-1])
-
-
-if __name__ == '__main__':
-    sys.stdout.write('{} {} {}\n'.format(*_measure(*sys.argv[1:])))

@@ -1,6 +1,5 @@
 """The benchmark's arithmetic, and one small run of it from end to end."""
 
-import importlib
 import json
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rs4d.analysis.benchmark import interleave, ratio, spread
 from rs4d.analysis.benchmark.encoders import ENCODERS, build_encoder
 from rs4d.analysis.benchmark.memory import peak_memory
 from rs4d.analysis.benchmark.steps import make_step
+from rs4d.cli import main
 
 
 def test_candidates_take_turns() -> None:
@@ -54,12 +54,11 @@ def test_peak_memory_holds_weights_and_grows_with_the_input() -> None:
 
 
 def test_whole_run_writes_json_table_and_plot(tmp_path: Path) -> None:
-    tool = importlib.import_module('rs4d.cli.benchmark')
     threads = torch.get_num_threads()
     try:
-        tool.main(
-            '--encoders rsmamba-block rsmamba-block-huggingface --sides 64 --modes infer '
-            f'--rounds 2 --no-memory --out {tmp_path}'.split()
+        main(
+            *'benchmark encoders --encoders rsmamba-block rsmamba-block-huggingface --sides 64 '
+            f'--modes infer --rounds 2 --no-memory --out {tmp_path}'.split()
         )
     finally:
         torch.set_num_threads(threads)

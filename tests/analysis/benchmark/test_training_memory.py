@@ -1,11 +1,11 @@
 """What a training step takes, and the tool that says so."""
 
-import importlib
 from pathlib import Path
 
 import pytest
 
 from rs4d.analysis.benchmark.training_memory import make_batch, training_memory
+from rs4d.cli import main
 
 ROOT = Path(__file__).parents[3]
 GIB = 1024
@@ -31,10 +31,10 @@ def test_prompt_head_trains_in_six_gib() -> None:
 
 
 def test_tool_prints_the_peak(capsys: pytest.CaptureFixture[str]) -> None:
-    tool = importlib.import_module('rs4d.cli.training_memory')
     config = str(ROOT / 'configs/demo/rs4d-tiny_bbox_scenes.py')
-    assert tool.main([config, '--size', '64', '--instances', '2', '--steps', '1']) == 0
+    small = ('--size', '64', '--instances', '2', '--steps', '1')
+    assert main('benchmark', 'memory', config, *small) == 0
     printed = capsys.readouterr().out
     assert '1 x 3 x 64 x 64' in printed
     assert float(printed.split('peak')[1].split()[0]) > 0.2
-    assert tool.main(['configs/nothing.py']) == 2
+    assert main('benchmark', 'memory', 'configs/nothing.py') == 2

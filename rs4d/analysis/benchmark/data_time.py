@@ -1,30 +1,11 @@
-"""Say how much of its steps a training spent waiting for data.
+"""How long a training waited for data, from its log."""
 
-The run has to log every step by itself, as it does with
-    --cfg-options default_hooks.logger.interval=1 log_processor.window_size=1
-Example: python tools/analysis_tools/data_time.py work_dirs/a
-"""
-
-import argparse
 import statistics
-import sys
-from collections.abc import Sequence
 
-from rs4d.cli.common import run_tool
 from rs4d.visualization import TrainingLogError, read_run
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('runs', nargs='+', help="work dirs, or a run's scalars.json")
-    parser.add_argument('--skip', type=int, default=0, help='steps at the beginning to leave out')
-    return parser.parse_args(argv)
-
-
-def describe(path: str, skip: int = 0) -> str:
+def describe_waits(path: str, skip: int = 0) -> str:
     """Sum up the steps of a run.
 
     Args:
@@ -57,18 +38,3 @@ def describe(path: str, skip: int = 0) -> str:
         f'({sum(waits) / sum(times):.2%}) waiting for data; median {statistics.median(shares):.2%}, '
         f'worst {max(shares):.2%} of an entry; median entry {statistics.median(times):.3f} s'
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool and return its exit code."""
-    args = parse_args(argv)
-
-    def work() -> None:
-        for path in args.runs:
-            print(describe(path, args.skip))
-
-    return run_tool('data_time', work)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Testing a checkpoint: its metrics, predictions and pictures."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import RUNNERS
+
+from rs4d.checkpoints.checks import require_checkpoint
+from rs4d.engine.distributed import leave
+from rs4d.engine.preflight import check_testing
+from rs4d.errors import SetupError
+from rs4d.evaluation import write_results_of
+from rs4d.files import keep_earlier, write_json
+from rs4d.models.part_checks import check_parts
+
+
+def test(
+    cfg: Config, checkpoint: str, *, out: str | None = None, show_dir: str | None = None
+) -> dict[str, Any]:
+    """Score a checkpoint and write its metrics to ``metrics.json`` in the work dir.
+
+    Args:
+        cfg: The config, with ``work_dir``; changed in place.
+        checkpoint: The checkpoint file.
+        out: Where all predictions are written, as COCO results.
+        show_dir: Where pictures of predictions are written, under the work dir and the time of start.
+
+    Returns:
+        The metrics; what an earlier test had written is kept aside.
+
+    Raises:
+        UserError: Something does not fit: an option, the checkpoint, the data.
+    """
+    require_checkpoint(checkpoint, 'the command line')
+    cfg.load_from, cfg.resume = checkpoint, False
+    if show_dir:
+        _draw_predictions(cfg, show_dir)
+    cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
+    runner = RUNNERS.build(cfg)
+    check_parts(runner.model)
+    check_testing(runner)
+    if out:
+        write_results_of(runner.test_loop, out)
+    if out and is_main_process():
+        keep_earlier(out)
+    metrics = runner.test()
+    if is_main_process():
+        file = Path(cfg.work_dir) / 'metrics.json'
+        keep_earlier(file)
+        write_json(file, {**metrics, 'config': cfg.filename, 'checkpoint': checkpoint}, indent=2)
+    leave()
+    return metrics
+
+
+def _draw_predictions(cfg: Config, folder: str) -> None:
+    """Switch the config's visualization hook on."""
+    hooks = cfg.get('default_hooks', {})
+    if 'visualization' not in hooks:
+        raise SetupError(
+            f"--show-dir: the config '{cfg.filename}' has no default_hooks.visualization, which "
+            "draws. Add visualization=dict(type='InstanceVisualizationHook') to its default_hooks."
+        )
+    if hooks.visualization.type == 'DetVisualizationHook':
+        # MMDetection's writes pictures of images with the same name over each other.
+        hooks.visualization.type = 'InstanceVisualizationHook'
+    hooks.visualization.draw = True
+    hooks.visualization.test_out_dir = folder

@@ -1,0 +1,78 @@
+"""The command ``rs4d``: it answers at once, and all of its sub-commands have their help."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rs4d.cli import COMMANDS, main
+
+ROOT = Path(__file__).parents[2]
+HELP = [['-m', 'rs4d_command', '--help'], ['-m', 'rs4d_command', 'train', '--help']]
+HELP += [[str(path), '--help'] for path in sorted((ROOT / 'tools').rglob('*.py'))]
+PLAIN = ('demo.py', 'distill_study.py')  # they run the other tools
+
+
+def python(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize('words', HELP, ids=lambda words: Path(words[-2]).name)
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    if Path(words[0]).name in PLAIN:
+        pytest.skip('no sub-command')
+    result = python('-X', 'importtime', *words)
+    assert result.returncode == 0
+    assert 'usage: rs4d' in result.stdout
+    imported = {line.rsplit('|')[-1].strip() for line in result.stderr.splitlines()}
+    assert not imported & {'torch', 'numpy', 'mmengine', 'mmdet', 'rs4d.models'}
+
+
+@pytest.mark.parametrize('words', [*HELP[:2], ['tools/train.py', '--help']], ids=str)
+def test_help_comes_within_half_a_second(words: list[str]) -> None:
+    """The best of five, since other processes may have the processor."""
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert python(*words).returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+
+
+def test_every_sub_command_says_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main('--help')
+    printed = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f'\n    {name} ' in printed or f'\n    {name}\n' in printed
+
+
+def test_the_package_is_whole_when_work_begins() -> None:
+    """What was imported to read the arguments is the package that then registers its parts."""
+    code = (
+        'import sys; sys.argv = ["rs4d", "plot-log", "nowhere"]\n'
+        'from rs4d_command import main\n'
+        'assert main() == 2\n'
+        'import rs4d; from mmdet.registry import MODELS\n'
+        'assert rs4d.models.backbones.RSMamba is MODELS.get("RSMamba")\n'
+        'assert rs4d.cli.main'
+    )
+    result = python('-c', code)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert '\nplot-log: ' in result.stderr
+
+
+def test_the_traceback_is_shown_if_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main('flops', 'configs/nowhere.py') == 2
+    assert 'Traceback' not in capsys.readouterr().err
+    monkeypatch.setenv('RS4D_TRACEBACK', '1')
+    assert main('flops', 'configs/nowhere.py') == 2
+    shown = capsys.readouterr().err
+    assert 'Traceback' in shown
+    assert shown.rstrip().split('\n')[-1].startswith("flops: The config 'configs/nowhere.py'")
