@@ -117,12 +117,7 @@ def to_authors(
         The encoder's architecture.
 
     Raises:
-        CheckpointNotFoundError: There is no such file.
-        CheckpointMismatchError: It cannot be read, asks for more than data, or holds no whole
-            encoder.
-        ExistingFileError: ``target`` is there and not to be replaced.
-        SetupError: ``target`` does not end in ``.pth``.
-        FileWriteError: ``target`` cannot be written.
+        UserError: As for :func:`from_authors`.
     """
     target = _target(target, ('.pth',), overwrite)
     weights, architecture = take_encoder(source, prefix)
@@ -149,12 +144,7 @@ def export_encoder(
         The header.
 
     Raises:
-        CheckpointNotFoundError: There is no such file.
-        CheckpointMismatchError: It cannot be read, asks for more than data, or holds no whole
-            encoder.
-        ExistingFileError: ``target`` is there and not to be replaced.
-        SetupError: ``target`` does not end in ``.safetensors``.
-        FileWriteError: ``target`` cannot be written.
+        UserError: As for :func:`from_authors`.
     """
     target = _target(target, ('.safetensors',), overwrite)
     weights, _ = take_encoder(source, prefix)

@@ -168,7 +168,7 @@ def write_encoder(
     return header
 
 
-def read_header(path: str | os.PathLike) -> dict[str, Any] | None:
+def encoder_header(path: str | os.PathLike) -> dict[str, Any] | None:
     """Read the architecture from the header of a safetensors file.
 
     Args:
@@ -208,7 +208,7 @@ def check_header(module: nn.Module, header: Mapping[str, Any], source: str) -> N
 
     Args:
         module: The encoder that the file will be loaded into.
-        header: What :func:`read_header` returned.
+        header: What :func:`encoder_header` returned.
         source: The file, for messages.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rs4d.errors import some
 
-from .encoder_files import check_header, read_header
+from .encoder_files import check_header, encoder_header
 from .errors import CheckpointMismatchError
 from .load_report import logged_load
 from .reading import TRAINERS, WRAPPERS, state_dict_of
@@ -38,7 +38,7 @@ def pretrained_weights(
         CheckpointMismatchError: It cannot be read, nothing of it has the prefix, or its header names
             another architecture.
     """
-    header = None if '://' in path else read_header(path)
+    header = None if '://' in path else encoder_header(path)
     if header is not None:
         check_header(module, header, path)
         prefix = None

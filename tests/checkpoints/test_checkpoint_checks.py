@@ -26,9 +26,9 @@ from rs4d.checkpoints import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
     UnsafeCheckpointError,
+    encoder_header,
     logged_load,
     read_checkpoint,
-    read_header,
     read_pickle,
     state_dict_of,
 )
@@ -380,7 +380,7 @@ def test_safetensors_without_a_header(tmp_path: Path) -> None:
     path = tmp_path / 'x.safetensors'
     model = encoder()
     save_file({f'student.{k}': v for k, v in model.state_dict().items()}, path)
-    assert read_header(path) is None
+    assert encoder_header(path) is None
     other = encoder(init_cfg=dict(type='Pretrained', checkpoint=str(path), prefix='student.'))
     other.init_weights()
     assert torch.equal(other.layers[1].D, model.layers[1].D)

@@ -78,12 +78,12 @@ class ThroughputHook(Hook):
         seconds = sum(duration for _, duration in self._steps)
         hub = runner.message_hub
         hub.update_scalar('train/images_per_s', images / max(seconds, 1e-9))
-        memory = peak_memory()
+        memory = largest_process_memory()
         if memory is not None and not torch.cuda.is_available():
             hub.update_scalar('train/memory', memory)
 
 
-def peak_memory() -> float | None:
+def largest_process_memory() -> float | None:
     """The largest resident memory of this process so far in MB; None where the system doesn't tell."""
     if sys.platform == 'win32':
         return None
