@@ -17,7 +17,7 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml setup.py $(wildcard rs4d/ops/csrc/*)
+$(STAMP): pyproject.toml setup.py $(wildcard rs4d/ops/cpu/csrc/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 14) else "rs4d needs Python 3.10 to 3.13, but $(PYTHON) is %d.%d. Choose another one: make PYTHON=python3.12 install" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
@@ -48,7 +48,7 @@ asan: $(STAMP)
 	mkdir -p build/asan
 	g++ -O1 -g -std=c++17 -fPIC -shared -ffp-contract=fast -fsanitize=address,undefined \
 		-fno-sanitize-recover=undefined -fno-omit-frame-pointer -Wno-psabi -pthread \
-		rs4d/ops/csrc/*.cpp -o build/asan/kernels.so
+		rs4d/ops/cpu/csrc/*.cpp -o build/asan/kernels.so
 	RS4D_CPU_KERNELS=$(CURDIR)/build/asan/kernels.so ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 		$(BIN)/python -m pytest tests/ops/test_cpu.py tests/ops/test_fused_mamba.py -p no:cacheprovider

@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = Path('rs4d/ops/csrc')
+SOURCES = Path('rs4d/ops/cpu/csrc')
 
 
 class BuildKernels(build_ext):

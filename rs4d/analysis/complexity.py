@@ -19,6 +19,7 @@ another. SOLOv2 sets no such limit before it makes its masks; that last product,
 each channel and mask pixel of an instance, is left out.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
@@ -37,44 +38,35 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from rs4d.errors import SetupError
-from rs4d.ops import use_engine
+from rs4d.ops import Engine, added_engine
 
 SCOPES = ('backbone', 'model')
 
 
+@torch.library.custom_op('rs4d::selective_scan', mutates_args=())
+def _scan(u: Tensor, A: Tensor, D: Tensor | None) -> Tensor:
+    """Stand for a scan of inputs (S, B, L, D): it is counted, and nothing else."""
+    return u.new_zeros(u.shape[1:])
+
+
+@_scan.register_fake
+def _(u, A, D):
+    return u.new_empty(u.shape[1:])
+
+
 def scan_flops(
     u_shape: tuple[int, ...],
-    delta_shape: tuple[int, ...],
-    a_shape: tuple[int, ...],
-    b_shape: tuple[int, ...],
-    c_shape: tuple[int, ...],
-    d_shape: tuple[int, ...] | None = None,
+    a_shape: tuple[int, int],
+    d_shape: tuple[int] | None,
     *args: Any,
-    out_shape: tuple[int, ...] | None = None,
     **kwargs: Any,
 ) -> int:
-    """Count one selective scan, with the arguments that PyTorch's counter gives.
-
-    Args:
-        u_shape: (B, L, D).
-        delta_shape: (B, L, D).
-        a_shape: (D, N).
-        b_shape: (B, L, N).
-        c_shape: (B, L, N).
-        d_shape: (D,), or None where there is no skip.
-        *args: Not used.
-        out_shape: Not used.
-        **kwargs: Not used.
-
-    Returns:
-        FLOPs: 9 B L D N, and 2 B L D for the skip.
-    """
-    batch, length, channels = u_shape
-    skip = 0 if d_shape is None else 2
-    return batch * length * channels * (9 * a_shape[1] + skip)
+    """Count 9 B L D N FLOPs of a scan's direction, and 2 B L D for the skip."""
+    return math.prod(u_shape) * (9 * a_shape[1] + (0 if d_shape is None else 2))
 
 
 _CUSTOM: Mapping[Any, Callable[..., int]] = {torch.ops.rs4d.selective_scan: scan_flops}
+_COUNTED = Engine(lambda u, delta, A, B, C, D, *_, **kwargs: _scan(u, A, D))
 
 
 @dataclass(frozen=True)
@@ -318,5 +310,5 @@ def _countable() -> Iterator[None]:
 
     The other engines compute the same with operators of their own.
     """
-    with use_engine('chunked'), sdpa_kernel(SDPBackend.MATH):
+    with added_engine('counted', _COUNTED), sdpa_kernel(SDPBackend.MATH):
         yield

@@ -4,23 +4,16 @@ The stand-ins have the packages' documented signatures and layouts, sequences (B
 refuse what the real ones refuse. Like those they are autograd functions.
 """
 
-import importlib
+import dataclasses
 import importlib.util
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rs4d.ops import selective_scan
-from rs4d.ops.fused_mamba import bidirectional_scan_definition, conv_silu_definition
-from rs4d.ops.selective_scan.registry import ENGINES
-
-cuda = importlib.import_module('rs4d.ops.selective_scan.cuda')
-reference = importlib.import_module('rs4d.ops.selective_scan.reference')
-
-NAMES = ('y', 'u', 'delta', 'A', 'B', 'C', 'D')
+from rs4d.ops import bidirectional_selective_scan, cuda, definition, selective_scan
+from rs4d.ops.registry import ENGINES
 
 
 def scan_definition(u, delta, A, B, C, D, delta_bias, delta_softplus):
@@ -53,13 +46,9 @@ class StandIn(torch.autograd.Function):
         leaves = [None if x is None else x.detach().requires_grad_() for x in ctx.saved_tensors]
         given = [x for x in leaves if x is not None]
 
-        def differentiate():
-            return torch.autograd.grad(ctx.function(*leaves, *ctx.plain), given, grad)
-
-        # In a thread of its own: inside of an operator, PyTorch records nothing in this one. The
-        # real kernels have backward passes that record nothing either.
-        with ThreadPoolExecutor(1) as thread:
-            grads = iter(thread.submit(differentiate).result())
+        with torch.enable_grad():
+            y = ctx.function(*leaves, *ctx.plain)
+        grads = iter(torch.autograd.grad(y, given, grad))
         return None, None, *(None if x is None else next(grads) for x in leaves)
 
 
@@ -166,57 +155,47 @@ def assert_close(got: Tensor | None, expected: Tensor | None, name: str = '') ->
     assert (got - expected).norm() < 1e-5 * expected.norm() + 1e-12, name
 
 
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine take CPU tensors."""
+    engine = dataclasses.replace(ENGINES['cuda'], device='cpu', unavailable_reason=lambda: None)
+    monkeypatch.setitem(ENGINES, 'cuda', engine)
+
+
+def assert_matches_definition(function, tensors: list[Tensor | None], **kwargs: bool) -> None:
+    leaves = [None if x is None else x.detach().requires_grad_() for x in tensors]
+    exact = [None if x is None else x.detach().double().requires_grad_() for x in tensors]
+    y = function(*leaves, **kwargs, engine='cuda')
+    expected = function(*exact, **kwargs, engine='reference')
+    assert_close(y, expected)
+    weight = torch.randn_like(y)
+    given, wanted = ([x for x in some if x is not None] for some in (leaves, exact))
+    got = torch.autograd.grad(y, given, weight)
+    expected_grads = torch.autograd.grad(expected, wanted, weight.double())
+    for i, (x, z) in enumerate(zip(got, expected_grads, strict=True)):
+        assert_close(x, z, str(i))
+
+
+@pytest.mark.usefixtures('registered')
 @pytest.mark.parametrize('skip', [True, False], ids=['skip', 'no_skip'])
 @pytest.mark.parametrize('reverse', [False, True], ids=['forward', 'reverse'])
 @pytest.mark.parametrize('length', [1, 9])
-def test_layout_of_the_scan(scan: Scan, length: int, reverse: bool, skip: bool) -> None:
+def test_one_direction(scan: Scan, length: int, reverse: bool, skip: bool) -> None:
     tensors = inputs(length=length)
     if not skip:
         tensors[-1] = None
-    exact = [None if x is None else x.double() for x in tensors]
-    y = cuda.forward(*tensors, reverse)
-    assert y.is_contiguous()
-    weight = torch.randn_like(y)
-    got = [y, *cuda.backward(weight, *tensors, reverse)]
-    expected = [reference.forward(*exact, reverse)]
-    expected += reference.backward(weight.double(), *exact, reverse)
-    for name, x, z in zip(NAMES, got, expected, strict=True):
-        assert_close(x, z, name)
-    assert scan.calls == 2
+    assert_matches_definition(selective_scan, tensors, reverse=reverse)
+    assert scan.calls == 1
 
 
-def test_through_the_operator(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES, 'cuda', cuda)
-    monkeypatch.setattr(cuda, 'unavailable_reason', lambda: None)
-    monkeypatch.setattr(cuda, 'unsupported_reason', lambda u: None)
-    leaves = [x.requires_grad_() for x in inputs()]
-    exact = [x.detach().double().requires_grad_() for x in leaves]
-    y = selective_scan(*leaves, reverse=True, engine='cuda')
-    expected = selective_scan(*exact, reverse=True, engine='reference')
-    weight = torch.randn_like(y)
-    grads = torch.autograd.grad((y * weight).sum(), leaves)
-    wanted = torch.autograd.grad((expected * weight.double()).sum(), exact)
-    for name, x, z in zip(NAMES, [y, *grads], [expected, *wanted], strict=True):
-        assert_close(x, z, name)
-    assert scan.calls == 2
-
-
+@pytest.mark.usefixtures('registered')
 def test_both_directions_in_one_call(scan: Scan) -> None:
     u, delta, A, B, C, D = inputs()
-    u_b, delta_b, _, B_b, C_b, _ = inputs(length=9)
-    tensors = [u, u_b.flip(0), delta, -delta_b, A, B, C, B_b.flip(1), C_b.flip(0), D]
+    sequences = [torch.stack([x, -x.flip(0)]) for x in (u, delta, B, C)]
+    tensors = [*sequences[:2], A, *sequences[2:], D]
     tensors += [torch.randn(5), torch.randn(2, 9, 10)[..., 5:]]
-    leaves = [x.detach().requires_grad_() for x in tensors]
-    exact = [x.detach().double().requires_grad_() for x in leaves]
-    y = cuda.bidirectional_scan_cuda(*leaves)
-    expected = bidirectional_scan_definition(*exact, engine='reference')
+    assert_matches_definition(bidirectional_selective_scan, tensors)
     assert scan.calls == 1
-    assert_close(y, expected)
-    weight = torch.randn_like(y)
-    grads = torch.autograd.grad((y * weight).sum(), leaves)
-    wanted = torch.autograd.grad((expected * weight.double()).sum(), exact)
-    for i, (x, z) in enumerate(zip(grads, wanted, strict=True)):
-        assert_close(x, z, str(i))
 
 
 @pytest.mark.parametrize('with_bias', [True, False])
@@ -231,38 +210,39 @@ def test_convolution_of_both_directions_in_one_call(
     leaves = [x.detach().requires_grad_() for x in tensors]
     exact = [x.detach().double().requires_grad_() for x in tensors]
     bias = [] if with_bias else [None]
-    got = cuda.bidirectional_conv_silu_cuda(*leaves, *bias)
-    expected = conv_silu_definition(*exact, *bias)
+    got = cuda.conv_silu(*leaves, *bias)
+    expected = definition.conv_silu(*exact, *bias)
     assert convolution.calls == 1
-    for x, z in zip(got, expected, strict=True):
-        assert_close(x, z)
-    weights = [torch.randn_like(x) for x in got]
-    grads = torch.autograd.grad(got, leaves, weights)
-    wanted = torch.autograd.grad(expected, exact, [w.double() for w in weights])
+    assert_close(got, expected)
+    weight = torch.randn_like(got)
+    grads = torch.autograd.grad(got, leaves, weight)
+    wanted = torch.autograd.grad(expected, exact, weight.double())
     for i, (x, z) in enumerate(zip(grads, wanted, strict=True)):
         assert_close(x, z, str(i))
 
 
+@pytest.mark.usefixtures('registered')
 def test_empty_inputs_never_reach_the_kernel(scan: Scan) -> None:
     for tensors in (inputs(batch=0), inputs(states=0)):
-        y = cuda.forward(*tensors, False)
-        assert_close(y, tensors[0] * tensors[-1])
-        grads = cuda.backward(torch.ones_like(y), *tensors, False)
-        assert [x.shape for x in grads] == [x.shape for x in tensors]
+        assert_matches_definition(selective_scan, tensors)
     assert scan.calls == 0
 
 
-def test_too_many_states_and_taps_are_named(scan: Scan, convolution: Convolution) -> None:
-    tensors = inputs(states=cuda.MAX_STATES + 1)
+@pytest.mark.usefixtures('registered')
+def test_too_many_states_are_named(scan: Scan) -> None:
     with pytest.raises(ValueError, match='up to 256 states'):
-        cuda.forward(*tensors, False)
-    with pytest.raises(ValueError, match='2 to 4 taps'):
-        cuda.bidirectional_conv_silu_cuda(tensors[0], torch.randn(5, 7), None)
-    assert scan.calls == convolution.calls == 0
+        selective_scan(*inputs(states=cuda.MAX_STATES + 1), engine='cuda')
+    assert scan.calls == 0
+
+
+def test_more_taps_than_the_kernel_takes(convolution: Convolution) -> None:
+    x, weight = torch.randn(1, 9, 5), torch.randn(5, 7)
+    assert torch.equal(cuda.conv_silu(x, weight, None), definition.conv_silu(x, weight, None))
+    assert convolution.calls == 0
 
 
 def test_takes_float32_on_gpus() -> None:
-    assert "not on 'cpu'" in cuda.unsupported_reason(torch.zeros(1))
+    assert "not on 'cpu'" in ENGINES['cuda'].unsupported_reason(torch.zeros(1))
 
 
 def test_absent_packages_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Every engine of the selective scan against the float64 definition, and the dispatcher."""
 
-import importlib
 import importlib.util
+import operator
 import sys
 import types
 from collections.abc import Callable
@@ -10,13 +10,22 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers.models.mamba import modeling_mamba
 
-from rs4d.ops import ScanEngineError, available_engines, selective_scan, use_engine
-from rs4d.ops.selective_scan.registry import ENGINES, ENVIRONMENT_VARIABLE, choose_engine
-
-# The package exports a function of the same name.
-chunked = importlib.import_module('rs4d.ops.selective_scan.chunked')
+from rs4d.ops import (
+    Engine,
+    ScanEngineError,
+    added_engine,
+    available_engines,
+    bidirectional_conv_silu,
+    bidirectional_selective_scan,
+    choose_engine,
+    chunked,
+    selective_scan,
+    use_engine,
+)
+from rs4d.ops.registry import ENGINES, ENVIRONMENT_VARIABLE
 
 ON_CPU = [
     name
@@ -102,7 +111,7 @@ def test_without_skip(engine: str) -> None:
 
 
 @pytest.mark.parametrize('reverse', [False, True], ids=['forward', 'reverse'])
-@pytest.mark.parametrize('engine', ON_CPU)
+@pytest.mark.parametrize('engine', [name for name in ON_CPU if name != 'reference'])
 def test_extreme_dynamics_and_long_sequences(engine: str, reverse: bool) -> None:
     tensors = inputs(
         16384, batch=1, channels=4, states=4, delta_range=(1e-4, 20.0), A_range=(0.01, 64.0)
@@ -238,13 +247,6 @@ def test_wrong_inputs_are_named(change: dict[str, Tensor], message: str) -> None
 
 
 @pytest.mark.parametrize('engine', ON_CPU)
-def test_registration_holds_what_pytorch_asks_of_an_op(engine: str) -> None:
-    tensors = [x.requires_grad_() for x in inputs(9)]
-    for args in (tensors, [*tensors[:-1], None]):
-        torch.library.opcheck(torch.ops.rs4d.selective_scan.default, (*args, True, engine))
-
-
-@pytest.mark.parametrize('engine', ON_CPU)
 def test_compiles_without_a_break(engine: str) -> None:
     def model(*args: Tensor) -> Tensor:
         return selective_scan(*args, reverse=True).sigmoid()
@@ -262,11 +264,60 @@ def test_compiles_without_a_break(engine: str) -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_fake_tensors_know_the_shape() -> None:
-    with torch.device('meta'):
-        tensors = inputs(4096, channels=512, states=16)
-    y = selective_scan(*(x.to('meta') for x in tensors), engine='reference')
-    assert y.shape == (2, 4096, 512)
+class Middle(torch.nn.Module):
+    """The middle of a mixer, what lies between its products."""
+
+    def forward(self, x: Tensor, weight: Tensor, *rest: Tensor) -> Tensor:
+        delta, A, B, C, D, bias, z = rest
+        u = bidirectional_conv_silu(x, weight)
+        return bidirectional_selective_scan(u, delta, A, B, C, D, bias, z)
+
+
+def middle_inputs() -> tuple[Tensor, ...]:
+    torch.manual_seed(0)
+    u, delta, A, B, C, D = inputs(41, batch=1)
+    delta, B, C = (torch.stack([x, -x]) for x in (delta, B, C))
+    return u, torch.randn(5, 4), delta, A, B, C, D, torch.randn(5), torch.randn_like(u)
+
+
+@pytest.mark.parametrize('grad', [False, True], ids=['no_grad', 'grad'])
+@pytest.mark.parametrize('engine', ['chunked', 'reference'])
+def test_plain_engines_export_and_trace(
+    engine: str, grad: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are made of PyTorch's own operators alone; the sequence spans several segments."""
+    monkeypatch.setattr(chunked, 'SEGMENT', 16)
+    tensors = middle_inputs()
+    with use_engine(engine), torch.set_grad_enabled(grad):
+        expected = Middle()(*tensors)
+        exported = torch.export.export(Middle(), tensors)
+        traced = torch.jit.trace(Middle(), tensors)
+    targets = {node.target for node in exported.graph.nodes if node.op == 'call_function'}
+    foreign = [x for x in targets - {operator.getitem} if not str(x).startswith('aten.')]
+    assert not foreign
+    assert 'rs4d::' not in str(traced.inlined_graph)
+    for program in (exported.module(), traced):
+        torch.testing.assert_close(program(*tensors), expected)
+
+
+@pytest.mark.parametrize('engine', ON_CPU)
+def test_gradients_under_activation_checkpointing(engine: str) -> None:
+    leaves = [x.requires_grad_() for x in inputs(70)]
+    plain = selective_scan(*leaves, engine=engine)
+    again = checkpoint(lambda *x: selective_scan(*x, engine=engine), *leaves, use_reentrant=False)
+    for x, y in zip(
+        torch.autograd.grad(plain.sum(), leaves),
+        torch.autograd.grad(again.sum(), leaves),
+        strict=True,
+    ):
+        assert torch.equal(x, y)
+
+
+@pytest.mark.parametrize('engine', ['reference', 'chunked'])
+def test_meta_tensors_know_the_shape(engine: str) -> None:
+    tensors = [x.to('meta') for x in inputs(100, channels=512, states=16)]
+    y = selective_scan(*tensors, engine=engine)
+    assert y.shape == (2, 100, 512)
     assert y.device.type == 'meta'
 
 
@@ -295,15 +346,27 @@ def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_engine_that_cannot_run_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = types.ModuleType('missing')
-    missing.unavailable_reason = lambda: 'Install it: pip install missing'
-    missing.unsupported_reason = lambda u: None
+    missing = Engine(ENGINES['chunked'].scan, unavailable_reason=lambda: 'pip install missing')
     monkeypatch.setitem(ENGINES, 'missing', missing)
     status = available_engines()['missing']
     assert not status.available
     assert 'pip install missing' in str(status)
     with pytest.raises(ScanEngineError, match='pip install missing'):
         selective_scan(*inputs(4), engine='missing')
+
+
+def test_an_engine_of_ones_own() -> None:
+    seen = []
+
+    def scan(u: Tensor, *others: Tensor | None, reverse: bool) -> Tensor:
+        seen.append((u.shape, len(others), reverse))
+        return u.mean(0)
+
+    before = available_engines()
+    with added_engine('own', Engine(scan)):
+        selective_scan(*inputs(6), reverse=True)
+    assert seen == [((1, 2, 6, 5), 7, True)]
+    assert available_engines() == before
 
 
 def test_available_engines_lists_the_definition_last() -> None:

@@ -11,20 +11,19 @@ from pathlib import Path
 import pytest
 import torch
 
-triton_engine = importlib.import_module('rs4d.ops.selective_scan.triton_engine')
+from rs4d.ops.registry import ENGINES
+from rs4d.ops.triton.scan import BACKWARD_CHUNK, FORWARD_CHUNK
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec('triton') is None, reason='Triton is not installed'
 )
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 KERNELS = {
-    'chunk_states': dict(CHUNK=triton_engine.FORWARD_CHUNK, STATES=16, CHANNELS=32, ADJOINT=0),
-    'chunk_states_adjoint': dict(
-        CHUNK=triton_engine.BACKWARD_CHUNK, STATES=16, CHANNELS=32, ADJOINT=1
-    ),
+    'chunk_states': dict(CHUNK=FORWARD_CHUNK, STATES=16, CHANNELS=32, ADJOINT=0),
+    'chunk_states_adjoint': dict(CHUNK=BACKWARD_CHUNK, STATES=16, CHANNELS=32, ADJOINT=1),
     'carry_states': dict(GROUP=16, ELEMENTS=32, ADJOINT=0),
-    'chunk_outputs': dict(CHUNK=triton_engine.FORWARD_CHUNK, STATES=16, CHANNELS=32, HAS_D=True),
-    'chunk_gradients': dict(CHUNK=triton_engine.BACKWARD_CHUNK, CHANNELS=32, HAS_D=True),
+    'chunk_outputs': dict(CHUNK=FORWARD_CHUNK, STATES=16, CHANNELS=32, HAS_D=True),
+    'chunk_gradients': dict(CHUNK=BACKWARD_CHUNK, CHANNELS=32, HAS_D=True),
 }
 
 
@@ -44,12 +43,12 @@ def test_interpreted() -> None:
 
 
 def compile_kernel(name: str, capability: int, folder: Path) -> Path:
-    """Compile a kernel as `triton_engine` launches it, to a file of machine code."""
+    """Compile a kernel as the engine launches it, to a file of machine code."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    kernels = importlib.import_module('rs4d.ops.selective_scan.triton_kernels')
+    kernels = importlib.import_module('rs4d.ops.triton.kernels')
     kernel = getattr(kernels, name.removesuffix('_adjoint'))
     constants = KERNELS[name]
     integers = {'batch', 'length', 'chunks', 'channels', 'num_states', 'reverse'}
@@ -57,7 +56,7 @@ def compile_kernel(name: str, capability: int, folder: Path) -> Path:
     for index, argument in enumerate(kernel.arg_names):
         if argument in constants:
             signature[argument] = 'constexpr'
-        elif argument in integers or argument.endswith(('_batch', '_row')):
+        elif argument in integers or argument.endswith(('_direction', '_batch', '_row')):
             signature[argument] = 'i32'
         else:
             signature[argument] = '*fp32'
@@ -111,7 +110,7 @@ def test_compiles_without_a_gpu(
 
 @pytest.mark.skipif(INTERPRETED, reason='looks at the engine as it is without the interpreter')
 def test_takes_gpu_tensors_only() -> None:
-    assert "not on 'cpu'" in triton_engine.unsupported_reason(torch.zeros(1))
+    assert "not on 'cpu'" in ENGINES['triton'].unsupported_reason(torch.zeros(1))
 
 
 ABSENT = """
@@ -121,9 +120,9 @@ import sys
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == 'triton' else find_spec(name, *rest)
 import importlib
-engine = importlib.import_module('rs4d.ops.selective_scan.triton_engine')
+engine = importlib.import_module('rs4d.ops.triton')
 assert 'pip install triton' in engine.unavailable_reason()
-assert 'rs4d.ops.selective_scan.triton_kernels' not in sys.modules
+assert 'rs4d.ops.triton.kernels' not in sys.modules
 """
 
 

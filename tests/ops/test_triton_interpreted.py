@@ -4,7 +4,6 @@ The interpreter has to be asked for before Triton is imported, so that `test_tri
 in a process of its own. By hand: TRITON_INTERPRET=1 pytest tests/ops/test_triton_interpreted.py
 """
 
-import importlib
 import importlib.util
 import os
 
@@ -12,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from rs4d.ops import fused_scan_triton, selective_scan
-from rs4d.ops.fused_mamba import bidirectional_scan_definition
-from rs4d.ops.selective_scan.registry import ENGINES
-
-# The package exports functions of the same names.
-triton_engine = importlib.import_module('rs4d.ops.selective_scan.triton_engine')
-reference = importlib.import_module('rs4d.ops.selective_scan.reference')
+from rs4d.ops import (
+    ScanEngineError,
+    available_engines,
+    bidirectional_selective_scan,
+    choose_engine,
+    selective_scan,
+)
 
 pytestmark = pytest.mark.skipif(
     os.environ.get('TRITON_INTERPRET') != '1' or importlib.util.find_spec('triton') is None,
@@ -26,11 +25,6 @@ pytestmark = pytest.mark.skipif(
 )
 NAMES = ('y', 'u', 'delta', 'A', 'B', 'C', 'D')
 Tensors = list[Tensor | None]
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES, 'triton', triton_engine)
 
 
 def inputs(batch: int, length: int, channels: int, states: int) -> Tensors:
@@ -50,10 +44,13 @@ def inputs(batch: int, length: int, channels: int, states: int) -> Tensors:
     ]
 
 
-def run(engine: object, tensors: Tensors, reverse: bool) -> Tensors:
-    y = engine.forward(*tensors, reverse)
+def run(engine: str, tensors: Tensors, reverse: bool) -> Tensors:
+    """Return y and the gradients of all tensors."""
+    leaves = [None if x is None else x.detach().requires_grad_() for x in tensors]
+    y = selective_scan(*leaves, reverse=reverse, engine=engine)
     weight = torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
-    return [y, *engine.backward(weight, *tensors, reverse)]
+    grads = iter(torch.autograd.grad(y, [x for x in leaves if x is not None], weight))
+    return [y.detach(), *(None if x is None else next(grads) for x in leaves)]
 
 
 def double(tensors: Tensors) -> Tensors:
@@ -65,8 +62,8 @@ def relative_error(got: Tensor, expected: Tensor) -> float:
 
 
 def assert_matches_definition(tensors: Tensors, reverse: bool) -> None:
-    got = run(triton_engine, tensors, reverse)
-    expected = run(reference, double(tensors), reverse)
+    got = run('triton', tensors, reverse)
+    expected = run('reference', double(tensors), reverse)
     for name, x, y in zip(NAMES, got, expected, strict=True):
         if y is None:
             assert x is None
@@ -115,8 +112,10 @@ def test_longer_sequences(length: int, reverse: bool) -> None:
 def test_more_chunks_than_are_carried_at_once() -> None:
     # 17 chunks of the forward pass.
     tensors = inputs(1, 64 * 16 + 1, 1, 1)
-    y = triton_engine.forward(*tensors, True)
-    assert relative_error(y, reference.forward(*double(tensors), True)) < 1e-5
+    y = selective_scan(*tensors, reverse=True, engine='triton')
+    assert (
+        relative_error(y, selective_scan(*double(tensors), reverse=True, engine='reference')) < 1e-5
+    )
 
 
 def test_without_skip() -> None:
@@ -129,8 +128,8 @@ def test_extremes() -> None:
     u, _, _, B, C, D = inputs(1, 512, 2, 2)
     delta = torch.tensor([1e-4, 20.0]).expand_as(u)
     A = torch.tensor([-0.01, -64.0]).expand(2, 2)
-    y = triton_engine.forward(u, delta, A, B, C, D, False)
-    expected = reference.forward(*double([u, delta, A, B, C, D]), False)
+    y = selective_scan(u, delta, A, B, C, D, reverse=False, engine='triton')
+    expected = selective_scan(*double([u, delta, A, B, C, D]), reverse=False, engine='reference')
     for channel in range(2):
         assert relative_error(y[..., channel], expected[..., channel]) < 1e-5
 
@@ -146,13 +145,13 @@ def test_gradients_of_mixed_extremes() -> None:
 def test_strided_inputs() -> None:
     u, delta, A, B, C, D = inputs(2, 9, 4, 2)
     both, rows = torch.cat([u, delta], dim=2), torch.cat([B, C], dim=2)
-    expected = run(triton_engine, [u, delta, A, B, C, D], True)
+    expected = run('triton', [u, delta, A, B, C, D], True)
     halves = [both[..., :4], both[..., 4:], A, rows[..., :2], rows[..., 2:], D]
     channels_first = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (u, delta, B, C)]
     turned = [*channels_first[:2], A.t().contiguous().t(), *channels_first[2:], D]
     for tensors in (halves, turned):
         assert not tensors[1].is_contiguous()
-        for x, y in zip(run(triton_engine, tensors, True), expected, strict=True):
+        for x, y in zip(run('triton', tensors, True), expected, strict=True):
             torch.testing.assert_close(x, y, rtol=0, atol=0)
 
 
@@ -160,8 +159,8 @@ def test_strided_inputs() -> None:
 def test_not_a_number_propagates(index: int) -> None:
     tensors = inputs(1, 9, 2, 1)
     tensors[index].view(-1)[tensors[index].numel() // 2] = float('nan')
-    got = run(triton_engine, tensors, False)
-    expected = run(reference, tensors, False)
+    got = run('triton', tensors, False)
+    expected = run('reference', tensors, False)
     for name, x, y in zip(NAMES, got, expected, strict=True):
         assert torch.equal(x.isnan().any(), y.isnan().any()), name
 
@@ -180,26 +179,23 @@ def test_through_autograd(dtype: torch.dtype) -> None:
         assert relative_error(x, z) < (1e-4 if dtype == torch.float32 else 2e-2)
 
 
-def both_directions(
-    length: int, contiguous: bool = True, batch: int = 2, channels: int = 3
-) -> list[Tensor]:
+def both_directions(contiguous: bool) -> list[Tensor]:
     """Draw the arguments of the bidirectional scan."""
-    u, delta, A, B, C, D = inputs(batch, length, channels, 2)
-    u_b, delta_b, _, B_b, C_b, _ = inputs(batch, length, channels, 2)
-    u_b, B_b = u_b.flip(1), B_b.flip(1)
-    if not contiguous:  # strides that differ between the directions
-        u = torch.cat([u, u], dim=2)[..., channels:]
-        C_b = torch.cat([C_b, C_b], dim=2)[..., 2:]
-    raw, raw_b = (torch.log(torch.expm1(x)) for x in (delta, delta_b.flip(1)))
-    return [u, u_b, raw, raw_b, A, B, C, B_b, C_b, D, torch.full_like(D, 0.1), delta]
+    torch.manual_seed(0)
+    u, delta = torch.randn(2, 2, 11, 3), torch.randn(2, 2, 11, 3)
+    A, (B, C) = -4 * torch.rand(3, 2), torch.randn(2, 2, 2, 11, 2)
+    if not contiguous:
+        u = torch.cat([u, u], dim=3)[..., 3:]
+        C = C.transpose(2, 3).contiguous().transpose(2, 3)
+    return [u, delta, A, B, C, torch.randn(3), torch.randn(3), torch.randn(2, 11, 3)]
 
 
 @pytest.mark.parametrize('contiguous', [True, False])
 def test_both_directions_at_once(contiguous: bool) -> None:
-    leaves = [x.detach().requires_grad_() for x in both_directions(11, contiguous)]
+    leaves = [x.detach().requires_grad_() for x in both_directions(contiguous)]
     exact = [x.detach().double().requires_grad_() for x in leaves]
-    y = fused_scan_triton.bidirectional_scan_triton(*leaves)
-    expected = bidirectional_scan_definition(*exact, engine='reference')
+    y = bidirectional_selective_scan(*leaves, engine='triton')
+    expected = bidirectional_selective_scan(*exact, engine='reference')
     weight = torch.randn_like(y)
     assert relative_error(y, expected) < 1e-5
     grads = torch.autograd.grad((y * weight).sum(), leaves)
@@ -208,15 +204,17 @@ def test_both_directions_at_once(contiguous: bool) -> None:
         assert relative_error(x, z) < 1e-4, i
 
 
-def test_operator_of_both_directions() -> None:
-    tensors = both_directions(2, batch=1, channels=1)[:10]
-    tensors[2:4] = [x.exp() for x in tensors[2:4]]
-    leaves = tuple(x.requires_grad_() for x in tensors)
-    torch.library.opcheck(torch.ops.rs4d.bidirectional_scan_triton.default, leaves)
+@pytest.mark.parametrize('directions', [1, 2])
+def test_registration_holds_what_pytorch_asks_of_an_op(directions: int) -> None:
+    x = torch.rand(directions, 1, 2, 2)
+    leaves = [t.clone().requires_grad_() for t in (x, x, -x[0, 0], x, x, x[0, 0, 0])]
+    torch.library.opcheck(torch.ops.rs4d.scan_triton.default, (*leaves, True))
 
 
 def test_takes_float32_on_the_interpreter() -> None:
-    assert triton_engine.unavailable_reason() is None
-    assert triton_engine.unsupported_reason(torch.zeros(1)) is None
-    assert 'float64' in triton_engine.unsupported_reason(torch.zeros(1, dtype=torch.float64))
-    assert 'meta' in triton_engine.unsupported_reason(torch.zeros(1, device='meta'))
+    assert available_engines()['triton'].available
+    assert choose_engine(torch.zeros(1), 'triton') == 'triton'
+    with pytest.raises(ScanEngineError, match='float64'):
+        choose_engine(torch.zeros(1, dtype=torch.float64), 'triton')
+    with pytest.raises(ScanEngineError, match='meta'):
+        choose_engine(torch.zeros(1, device='meta'), 'triton')

@@ -15,7 +15,8 @@ import rs4d
 from rs4d.analysis.complexity import count_complexity
 from rs4d.errors import SetupError
 from rs4d.files import write_json, write_text
-from rs4d.ops import available_engines, cpu_kernels
+from rs4d.ops import available_engines
+from rs4d.ops.cpu import library as cpu_kernels
 
 from .encoders import ENCODERS, build_encoder
 from .memory import peak_memory

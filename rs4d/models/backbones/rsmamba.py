@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rs4d.errors import ConfigError
-from rs4d.ops import choose_engine
+from rs4d.ops import Workspace
 
 from .encoder import Encoder, block_indices, choose_architecture
 from .mamba_mixer import BidirectionalMambaMixer
-from .mixer_workspace import MixerWorkspace, may_share_memory
 
 ARCHITECTURES: dict[str, dict[str, int]] = {
     'small': dict(embed_dims=256, num_layers=16, inner_dims=512),
@@ -138,35 +137,22 @@ class RSMamba(Encoder):
         x = self.patch_embed(img).flatten(2).transpose(1, 2)
         # Tokens after one another, as every block needs them.
         x = (x + resize_pos_embed(self.pos_embed, self.pos_embed_size, grid)).contiguous()
-        workspace = self._workspace(x)
+        workspace = Workspace()
         wanted = {*indices, self.out_indices[-1]}
         maps: dict[int, Tensor] = {}
         for index, layer in enumerate(self.layers[: self.out_indices[-1] + 1]):
-            if workspace is not None:
-                assert isinstance(layer, BidirectionalMambaMixer)
-                # The map before this one may be among those to return.
-                residual = x.clone() if index - 1 in wanted else x
-                x = layer.add_to_(residual, self.pre_norm(x), workspace)
-            elif self.with_cp and torch.is_grad_enabled():
+            if self.with_cp and torch.is_grad_enabled():
                 x = checkpoint(self._block, layer, x, use_reentrant=False)
             else:
-                x = self._block(layer, x)
+                x = self._block(layer, x, workspace)
             if index in wanted:
                 out = self.ln1(x) if index == self.num_layers - 1 else x
                 maps[index] = out.transpose(1, 2).unflatten(2, grid)
         return maps[self.out_indices[-1]], [maps[index] for index in indices]
 
-    def _block(self, layer: nn.Module, x: Tensor) -> Tensor:
-        # In place: the projection's output is needed by nobody else, and a fresh one costs page faults.
-        return layer(self.pre_norm(x)).add_(x)
-
-    def _workspace(self, x: Tensor) -> MixerWorkspace | None:
-        mixer = self.layers[0]
-        assert isinstance(mixer, BidirectionalMambaMixer)
-        if not may_share_memory(self, x) or choose_engine(x) != 'cpu':
-            return None
-        batch, length = x.shape[:2]
-        return MixerWorkspace(batch, length, mixer.inner_dims, mixer.x_proj.out_features)
+    def _block(self, layer: nn.Module, x: Tensor, workspace: Workspace | None = None) -> Tensor:
+        # In place: the mixer's output is needed by nobody else, and a fresh one costs page faults.
+        return layer(self.pre_norm(x), workspace).add_(x)
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = list(self.layers[self.out_indices[-1] + 1 :])

@@ -1,28 +1,66 @@
 """The engines of the selective scan, and how one is chosen."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, float64
 
 from rs4d.errors import UserError
 
-from . import chunked, cpu, cuda, reference, triton_engine
+from . import chunked, cpu, cuda, definition, triton
+from .workspace import MixerWeights, Workspace
 
 ENVIRONMENT_VARIABLE = 'RS4D_SCAN_ENGINE'
 
-# An engine is a module with forward, backward, unavailable_reason and unsupported_reason; the
-# README beside this file has the contract. Fastest first: 'auto' takes the first that can.
-ENGINES: dict[str, ModuleType] = {
-    'cpu': cpu,
-    'cuda': cuda,
-    'triton': triton_engine,
-    'chunked': chunked,
-    'reference': reference,
+
+def _nothing_missing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What one engine can do; the README beside this file has the contract of each function.
+
+    Attributes:
+        scan: One or two directions, with all that the bidirectional scan fuses.
+        conv_silu: The convolution of both directions. Default: the definition.
+        mixer: A whole mixer without gradients, in memory that is there; or None.
+        device: The type of device whose tensors it takes in float32; None for any device, and
+            float64 as well.
+        unavailable_reason: Says what is missing on this machine and what to install, or None.
+    """
+
+    scan: Callable[..., Tensor]
+    conv_silu: Callable[[Tensor, Tensor, Tensor | None], Tensor] = definition.conv_silu
+    mixer: Callable[[Tensor, MixerWeights, Workspace], Tensor] | None = None
+    device: str | None = None
+    unavailable_reason: Callable[[], str | None] = _nothing_missing
+
+    def unsupported_reason(self, u: Tensor) -> str | None:
+        """Return why the engine does not take such an input, or None if it does."""
+        if self.device is not None and u.device.type != self.device:
+            return f"it runs on '{self.device}' tensors here, not on '{u.device.type}'"
+        if self.device is not None and u.dtype == float64:
+            return 'it computes in float32, not in float64'
+        return None
+
+
+# Fastest first: 'auto' takes the first that can.
+ENGINES: dict[str, Engine] = {
+    'cpu': Engine(
+        cpu.scan, cpu.conv_silu, cpu.mixer, device='cpu', unavailable_reason=cpu.unavailable_reason
+    ),
+    'cuda': Engine(
+        cuda.scan, cuda.conv_silu, device='cuda', unavailable_reason=cuda.unavailable_reason
+    ),
+    'triton': Engine(
+        triton.scan, device=triton.DEVICE, unavailable_reason=triton.unavailable_reason
+    ),
+    'chunked': Engine(chunked.scan),
+    'reference': Engine(definition.scan),
 }
 
 
@@ -68,7 +106,7 @@ def available_engines() -> dict[str, EngineStatus]:
 
 @contextmanager
 def use_engine(engine: str) -> Iterator[None]:
-    """Make `rs4d.ops.selective_scan` use one engine where the call itself says ``'auto'``.
+    """Make the functions of `rs4d.ops` use one engine where the call itself says ``'auto'``.
 
     Args:
         engine: A name of `available_engines`, or ``'auto'``. It goes before the environment
@@ -85,6 +123,17 @@ def use_engine(engine: str) -> Iterator[None]:
         yield
     finally:
         _Choice.engine = before
+
+
+@contextmanager
+def added_engine(name: str, engine: Engine) -> Iterator[None]:
+    """Have an engine of one's own for a while, and use it."""
+    ENGINES[name] = engine
+    try:
+        with use_engine(name):
+            yield
+    finally:
+        del ENGINES[name]
 
 
 def choose_engine(u: Tensor, engine: str = 'auto') -> str:
@@ -118,10 +167,10 @@ def choose_engine(u: Tensor, engine: str = 'auto') -> str:
                 f"{reason}. Choose another engine, or 'auto'."
             )
         return engine
-    for name, module in ENGINES.items():
-        if module.unsupported_reason(u) is not None:
+    for name, candidate in ENGINES.items():
+        if candidate.unsupported_reason(u) is not None:
             continue
-        reason = module.unavailable_reason()
+        reason = candidate.unavailable_reason()
         if reason is None:
             return name
         if not _Choice.told_about_fallback:

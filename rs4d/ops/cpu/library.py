@@ -105,8 +105,8 @@ class ConvGrads(ctypes.Structure):
 
 
 def library_path() -> Path:
-    """Return where the library is: beside this file, or where ``RS4D_CPU_KERNELS`` says."""
-    default = Path(__file__).with_name('_cpu_kernels.so')
+    """Return where the library is: in ``rs4d/ops``, or where ``RS4D_CPU_KERNELS`` says."""
+    default = Path(__file__).parents[1] / '_cpu_kernels.so'
     return Path(os.environ.get(LIBRARY_VARIABLE) or default)
 
 
@@ -187,13 +187,18 @@ def num_threads() -> int:
     return 1 if _Process.forked else torch.get_num_threads()
 
 
-def adjacent(x: Tensor) -> Tensor:
-    """Return (B, L, C) float32 with adjacent channels; a copy only where they are not."""
-    return x if x.stride(2) == 1 or x.shape[2] == 1 else x.contiguous()
+def empty(*shape: int) -> Tensor:
+    """Return float32 memory on the CPU, whatever the default type and device."""
+    return torch.empty(shape, dtype=torch.float32, device='cpu')
+
+
+def contiguous(x: Tensor | None) -> Tensor | None:
+    """Return a contiguous tensor, or None."""
+    return None if x is None else x.contiguous()
 
 
 def rows(x: Tensor | None) -> Rows:
-    """Describe a tensor of `adjacent` to the kernels; the tensor has to outlive the call."""
+    """Describe a tensor with adjacent channels to the kernels; the tensor has to outlive the call."""
     if x is None:
         return Rows(None, 0, 0)
     return Rows(x.data_ptr(), x.stride(0), x.stride(1))
@@ -204,20 +209,11 @@ def pointer(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
-def boundaries_size(batch: int, length: int, channels: int, states: int) -> tuple[int, ...]:
-    """Return the size of a scan's boundaries: the states before each chunk of time.
-
-    Args:
-        batch: B.
-        length: L.
-        channels: D.
-        states: N.
-
-    Returns:
-        (B, chunks, N, D padded to whole vectors).
-    """
+def boundaries_size(u: Tensor, states: int) -> tuple[int, ...]:
+    """Return the size of the states before each chunk of time, (S, B, chunks, N, D in whole vectors)."""
+    directions, batch, length, channels = u.shape
     padded = -(-channels // _CHANNEL_PADDING) * _CHANNEL_PADDING
-    return batch, -(-length // chunk_steps()), states, padded
+    return directions, batch, -(-length // chunk_steps()), states, padded
 
 
 @functools.cache

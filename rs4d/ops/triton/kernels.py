@@ -12,8 +12,8 @@ the gradients of B and C need, are written for each block of channels and added 
 order that does not change from run to run.
 
 Shapes: ``u``, ``delta`` (batch, length, channels) and ``B``, ``C`` (batch, length, states) with
-adjacent elements in the last dimension; a second pair of pointers serves a second direction, which
-is always the reverse one. S = directions * batch. ``states`` (S, chunks, states, channels), ``sums``
+adjacent elements in the last dimension, stacked by direction; a second direction is always the
+reverse one. S = directions * batch. ``states`` (S, chunks, states, channels), ``sums``
 (S, chunks, channels). Everything is float32.
 """
 
@@ -26,10 +26,11 @@ import triton.language as tl
 # Sizes and strides are never specialised on: a new image size compiles nothing, and loads stay one
 # channel wide, which keeps a channel on each lane.
 _SIZES = ['batch', 'length', 'chunks', 'channels', 'num_states', 'reverse']
+_STRIDES = ('direction', 'batch', 'row')
 
 
 def _plain(*tensors: str) -> list[str]:
-    return _SIZES + [f'{tensor}_{stride}' for tensor in tensors for stride in ('batch', 'row')]
+    return _SIZES + [f'{tensor}_{stride}' for tensor in tensors for stride in _STRIDES]
 
 
 @triton.jit
@@ -57,13 +58,10 @@ def _then(exponent_before, state_before, exponent, state):
 
 @triton.jit(do_not_specialize=_plain('values', 'delta', 'matrix'))
 def chunk_states(
-    values_0,
-    values_1,
-    delta_0,
-    delta_1,
+    values,
+    delta,
     A,
-    matrix_0,
-    matrix_1,
+    matrix,
     states,
     sums,
     batch,
@@ -71,10 +69,13 @@ def chunk_states(
     chunks,
     channels,
     num_states,
+    values_direction,
     values_batch,
     values_row,
+    delta_direction,
     delta_batch,
     delta_row,
+    matrix_direction,
     matrix_batch,
     matrix_row,
     reverse,
@@ -92,10 +93,6 @@ def chunk_states(
     sequence = tl.program_id(2).to(tl.int64)
     direction = sequence // batch
     item = sequence % batch
-    if direction == 0:
-        values, delta, matrix = values_0, delta_0, matrix_0
-    else:
-        values, delta, matrix = values_1, delta_1, matrix_1
     backwards = (direction + reverse) ^ ADJOINT
     step = 1 - 2 * backwards
 
@@ -104,9 +101,9 @@ def chunk_states(
     is_state = n < num_states
     is_channel = d < channels
     both = is_state[:, None] & is_channel[None, :]
-    values += item * values_batch + d
-    delta += item * delta_batch + d
-    matrix += item * matrix_batch + n
+    values += direction * values_direction + item * values_batch + d
+    delta += direction * delta_direction + item * delta_batch + d
+    matrix += direction * matrix_direction + item * matrix_batch + n
     a = tl.load(A + d[None, :] * num_states + n[:, None], mask=both, other=0.0)
 
     state = tl.zeros([STATES, CHANNELS], tl.float32)
@@ -188,15 +185,11 @@ def carry_states(
 
 @triton.jit(do_not_specialize=_plain('u', 'delta', 'B', 'C'))
 def chunk_outputs(
-    u_0,
-    u_1,
-    delta_0,
-    delta_1,
+    u,
+    delta,
     A,
-    B_0,
-    B_1,
-    C_0,
-    C_1,
+    B,
+    C,
     D,
     states,
     y,
@@ -205,12 +198,16 @@ def chunk_outputs(
     chunks,
     channels,
     num_states,
+    u_direction,
     u_batch,
     u_row,
+    delta_direction,
     delta_batch,
     delta_row,
+    B_direction,
     B_batch,
     B_row,
+    C_direction,
     C_batch,
     C_row,
     reverse,
@@ -227,10 +224,6 @@ def chunk_outputs(
     sequence = tl.program_id(2).to(tl.int64)
     direction = sequence // batch
     item = sequence % batch
-    if direction == 0:
-        u, delta, B, C = u_0, delta_0, B_0, C_0
-    else:
-        u, delta, B, C = u_1, delta_1, B_1, C_1
     backwards = direction + reverse
     step = 1 - 2 * backwards
 
@@ -239,10 +232,10 @@ def chunk_outputs(
     is_state = n < num_states
     is_channel = d < channels
     both = is_state[:, None] & is_channel[None, :]
-    u += item * u_batch + d
-    delta += item * delta_batch + d
-    B += item * B_batch + n
-    C += item * C_batch + n
+    u += direction * u_direction + item * u_batch + d
+    delta += direction * delta_direction + item * delta_batch + d
+    B += direction * B_direction + item * B_batch + n
+    C += direction * C_direction + item * C_batch + n
     y += sequence * length * channels + d
     a = tl.load(A + d[None, :] * num_states + n[:, None], mask=both, other=0.0)
     states += (sequence * chunks + chunk) * num_states * channels
@@ -268,15 +261,11 @@ def chunk_outputs(
 
 @triton.jit(do_not_specialize=_plain('u', 'delta', 'B', 'C', 'grad_y'))
 def chunk_gradients(
-    u_0,
-    u_1,
-    delta_0,
-    delta_1,
+    u,
+    delta,
     A,
-    B_0,
-    B_1,
-    C_0,
-    C_1,
+    B,
+    C,
     D,
     grad_y,
     states,
@@ -290,14 +279,19 @@ def chunk_gradients(
     chunks,
     channels,
     num_states,
+    u_direction,
     u_batch,
     u_row,
+    delta_direction,
     delta_batch,
     delta_row,
+    B_direction,
     B_batch,
     B_row,
+    C_direction,
     C_batch,
     C_row,
+    grad_y_direction,
     grad_y_batch,
     grad_y_row,
     reverse,
@@ -317,10 +311,6 @@ def chunk_gradients(
     sequence = tl.program_id(2).to(tl.int64)
     direction = sequence // batch
     item = sequence % batch
-    if direction == 0:
-        u, delta, B, C = u_0, delta_0, B_0, C_0
-    else:
-        u, delta, B, C = u_1, delta_1, B_1, C_1
     backwards = direction + reverse
     step = 1 - 2 * backwards
 
@@ -336,11 +326,11 @@ def chunk_gradients(
     tile = inside[:, None] & is_channel[None, :]
     tile_before = has_before[:, None] & is_channel[None, :]
     tile_after = has_after[:, None] & is_channel[None, :]
-    u += item * u_batch
-    delta += item * delta_batch
-    B += item * B_batch
-    C += item * C_batch
-    grad_y += item * grad_y_batch
+    u += direction * u_direction + item * u_batch
+    delta += direction * delta_direction + item * delta_batch
+    B += direction * B_direction + item * B_batch
+    C += direction * C_direction + item * C_batch
+    grad_y += direction * grad_y_direction + item * grad_y_batch
     size = num_states * channels
     states += (sequence * chunks + chunk) * size
     adjoints += (sequence * chunks + chunk) * size

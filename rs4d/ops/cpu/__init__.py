@@ -1,0 +1,16 @@
+"""The `cpu` engine: C++ kernels, forward and backward, for float32 on CPU; sources in ``csrc``."""
+
+from . import library
+from .conv import conv_silu
+from .mixer import mixer
+from .scan import scan
+
+__all__ = ['conv_silu', 'mixer', 'scan', 'unavailable_reason']
+
+# Found out once, at import: torch.compile traces the choice of an engine, but not a look at files.
+_UNAVAILABLE = library.unavailable_reason()
+
+
+def unavailable_reason() -> str | None:
+    """Return why the engine cannot run here, or None if it can."""
+    return _UNAVAILABLE

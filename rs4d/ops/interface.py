@@ -1,0 +1,222 @@
+"""The public functions: they check, choose an engine, and leave the work to it.
+
+They compute in float32, or float64 if their input is, whatever the autocast. Empty tensors never
+reach a compiled engine.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from .registry import ENGINES, Engine, choose_engine
+from .workspace import MixerWeights, Workspace
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    *,
+    reverse: bool = False,
+    engine: str = 'auto',
+) -> Tensor:
+    """Run the selective scan of Mamba over a sequence, channels last.
+
+    ``h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t`` and ``y_t = C_t h_t + D u_t``, from h = 0 (Gu
+    and Dao, 2023, equation 2).
+
+    Args:
+        u: Input, (B, L, D).
+        delta: Time steps, not negative, (B, L, D).
+        A: Dynamics, not positive, (D, N).
+        B: Input matrix of each step, (B, L, N).
+        C: Output matrix of each step, (B, L, N).
+        D: Skip, (D,), or None for none.
+        reverse: Scan from the last step to the first, without a flipped copy.
+        engine: An engine of `rs4d.ops.available_engines`, or ``'auto'`` for the fastest that fits.
+
+    Returns:
+        y, (B, L, D), in the type of ``u``.
+
+    Raises:
+        ValueError: If the shapes, devices or types do not go together.
+        ScanEngineError: If the engine asked for cannot run.
+    """
+    _check('selective_scan', '(B, L, D)', u, A, delta=delta, B=B, C=C, D=D)
+    u, delta, B, C = (x.unsqueeze(0) for x in (u, delta, B, C))
+    return _scan(u, delta, A, B, C, D, None, None, reverse=reverse, engine=engine)
+
+
+def bidirectional_selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    z: Tensor,
+    *,
+    engine: str = 'auto',
+) -> Tensor:
+    """Scan both directions, average them and gate: ``(scan(u[0]) + scan(u[1])) / 2 * silu(z)``.
+
+    Args:
+        u: Inputs of the forward and of the backward scan, (2, B, L, D).
+        delta: Their time steps before bias and softplus, (2, B, L, D).
+        A: Shared dynamics, not positive, (D, N).
+        B: Input matrices, (2, B, L, N).
+        C: Output matrices, (2, B, L, N).
+        D: Skip, (D,).
+        delta_bias: Added to the deltas before the softplus, (D,).
+        z: Gate before its SiLU, (B, L, D).
+        engine: As in `selective_scan`.
+
+    Returns:
+        (B, L, D), in the type of ``u``.
+
+    Raises:
+        ValueError: If the shapes, devices or types do not go together.
+        ScanEngineError: If the engine asked for cannot run.
+    """
+    sequences = dict(delta=delta, B=B, C=C, z=z)
+    _check(
+        'bidirectional_selective_scan',
+        '(2, B, L, D)',
+        u,
+        A,
+        **sequences,
+        D=D,
+        delta_bias=delta_bias,
+    )
+    return _scan(u, delta, A, B, C, D, delta_bias, z, reverse=False, engine=engine)
+
+
+def bidirectional_conv_silu(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, engine: str = 'auto'
+) -> Tensor:
+    """Depthwise causal convolution and SiLU in both directions of a sequence.
+
+    The backward direction equals flipping ``x``, convolving and flipping back.
+
+    Args:
+        x: Sequence (B, L, D).
+        weight: Taps of each channel (D, K), the last one for the current step.
+        bias: (D,) or None.
+        engine: As in `selective_scan`.
+
+    Returns:
+        The forward and the backward direction's result, (2, B, L, D), in the type of ``x``.
+
+    Raises:
+        ScanEngineError: If the engine asked for cannot run.
+    """
+    compute = _compute_type(x)
+    with _without_autocast(x):
+        run = _engine_for(x, weight, engine).conv_silu
+        y = run(x.to(compute), weight.to(compute), None if bias is None else bias.to(compute))
+    return y.to(x.dtype)
+
+
+def inference_mixer(x: Tensor) -> Callable[[Tensor, MixerWeights, Workspace], Tensor] | None:
+    """Find an engine's function for a whole bidirectional Mamba mixer without gradients.
+
+    Args:
+        x: The mixer's input, tokens (B, L, E).
+
+    Returns:
+        A function of ``x``, the mixer's weights and memory to work in, which returns the mixer's
+        output, (B, L, E), in memory of its own. None where gradients may flow, under autocast, for
+        other types than float32, for whoever watches the operators (tracers, compilers, counters),
+        and where the engine for ``x`` has no such function.
+    """
+    if (
+        type(x) is not Tensor
+        or x.dtype != torch.float32
+        or x.is_meta
+        or not x.numel()
+        or torch.is_grad_enabled()
+        or torch.is_autocast_enabled(x.device.type)
+        or torch.jit.is_tracing()
+        or torch.compiler.is_compiling()
+        or _get_current_dispatch_mode() is not None
+    ):
+        return None
+    return ENGINES[choose_engine(x)].mixer
+
+
+def _scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    *others: Tensor | None,
+    reverse: bool,
+    engine: str,
+) -> Tensor:
+    compute = _compute_type(u)
+    with _without_autocast(u):
+        run = _engine_for(u, A, engine).scan
+        tensors = (None if x is None else x.to(compute) for x in (u, delta, A, *others))
+        y = run(*tensors, reverse=reverse)
+    return y.to(u.dtype)
+
+
+def _engine_for(x: Tensor, parameter: Tensor, engine: str) -> Engine:
+    found = ENGINES[choose_engine(x, engine)]
+    return found if x.numel() and parameter.numel() else ENGINES['chunked']
+
+
+def _compute_type(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[None]:
+    # Tensors without memory have no autocast; and what is exported should not show a change of none.
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def _check(caller: str, form: str, u: Tensor, A: Tensor, **others: Tensor | None) -> None:
+    """Compare shapes, devices and types with those of ``u`` and A; kernels read memory unchecked."""
+    dims = form.count(',') + 1
+    if u.dim() != dims or A.dim() != 2 or u.shape[-2] < 1 or (dims == 4 and u.shape[0] != 2):
+        raise ValueError(
+            f'{caller}: u must be {form} with L >= 1 and A (D, N), but they have the shapes '
+            f'{tuple(u.shape)} and {tuple(A.shape)}.'
+        )
+    *rows, channels = u.shape
+    states = A.shape[1]
+    shapes = dict(
+        delta=(*rows, channels),
+        A=(channels, states),
+        B=(*rows, states),
+        C=(*rows, states),
+        D=(channels,),
+        delta_bias=(channels,),
+        z=(*rows[-2:], channels),
+    )
+    for name, tensor in dict(u=u, A=A, **others).items():
+        if tensor is None:
+            continue
+        if not tensor.is_floating_point():
+            raise ValueError(
+                f'{caller}: {name} is {tensor.dtype}; the scan takes floating point tensors.'
+            )
+        if name in shapes and tuple(tensor.shape) != shapes[name]:
+            raise ValueError(
+                f'{caller}: {name} has the shape {tuple(tensor.shape)}, but with u '
+                f'{tuple(u.shape)} and {states} states it must be {shapes[name]}. Sequences are '
+                'channels last.'
+            )
+        if tensor.device != u.device:
+            raise ValueError(
+                f'{caller}: {name} is on {tensor.device} but u is on {u.device}. Move all tensors '
+                'to one device.'
+            )
