@@ -208,7 +208,7 @@ def test_both_directions_at_once(contiguous: bool) -> None:
 def test_registration_holds_what_pytorch_asks_of_an_op(directions: int) -> None:
     x = torch.rand(directions, 1, 2, 2)
     leaves = [t.clone().requires_grad_() for t in (x, x, -x[0, 0], x, x, x[0, 0, 0])]
-    torch.library.opcheck(torch.ops.rs4d.scan_triton.default, (*leaves, True))
+    torch.library.opcheck(torch.ops.rs4d.scan_triton.default, (*leaves, directions == 1))
 
 
 def test_takes_float32_on_the_interpreter() -> None:

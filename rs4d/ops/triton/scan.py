@@ -60,7 +60,7 @@ class _Scan:
         self.D = self.A if D is None else D.contiguous()
         directions, batch, length, channels = u.shape
         self.num_states = A.shape[1]
-        self.reverse = int(reverse)
+        self.reverse = int(reverse and directions == 1)
         self.chunk = chunk
         self.chunks = -(-length // chunk)
         self.sequences = directions * batch
