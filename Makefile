@@ -51,7 +51,7 @@ asan: $(STAMP)
 		rs4d/ops/cpu/csrc/*.cpp -o build/asan/kernels.so
 	RS4D_CPU_KERNELS=$(CURDIR)/build/asan/kernels.so ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
-		$(BIN)/python -m pytest tests/ops/test_cpu.py tests/ops/test_fused_mamba.py -p no:cacheprovider
+		$(BIN)/python -m pytest tests/ops/test_cpu.py tests/ops/test_cpu_mixer.py tests/ops/test_bidirectional.py -p no:cacheprovider
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
