@@ -1,5 +1,6 @@
 custom_imports = dict(imports=['rs4d'], allow_failed_imports=False)
 default_scope = 'mmdet'
+runner_type = 'AtomicRunner'  # whole checkpoints, CPUs, and what its loop, in the schedule, resumes
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -9,6 +10,8 @@ default_hooks = dict(
     checkpoint=dict(
         type='ResumableCheckpointHook', interval=1, iter_interval=1000, max_keep_ckpts=2
     ),
+    latest=dict(type='LatestCheckpointHook'),  # work_dirs/<config>/latest.pth, which stage 2 reads
+    non_finite_loss=dict(type='NonFiniteLossHook'),  # says which steps were left out
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
     # images_per_s and memory among the scalars.

@@ -1,8 +1,7 @@
 _base_ = [
-    '../_base_/models/condinst_r50.py',
-    '../_base_/datasets/ssdd_instance.py',
+    '../_base_/models/condinst.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/ssdd.py',
     '../_base_/schedules/finetune_800e.py',
     '../_base_/default_runtime.py',
 ]
-
-model = dict(bbox_head=dict(num_classes=1))

@@ -1,15 +1,7 @@
 _base_ = [
-    '../_base_/models/mask2former_r50.py',
-    '../_base_/datasets/nwpu_instance.py',
+    '../_base_/models/mask2former.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/nwpu.py',
     '../_base_/schedules/finetune_1600e.py',
     '../_base_/default_runtime.py',
 ]
-
-num_classes = 10
-model = dict(
-    panoptic_head=dict(
-        num_things_classes=num_classes,
-        loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
-    ),
-    panoptic_fusion_head=dict(num_things_classes=num_classes),
-)

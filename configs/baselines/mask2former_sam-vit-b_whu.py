@@ -1,15 +1,16 @@
+# SAM-seg: the frozen encoder of SAM under Mask2Former.
 _base_ = [
-    '../_base_/models/mask2former_sam-vit-b.py',
-    '../_base_/datasets/whu_instance.py',
+    '../_base_/models/mask2former.py',
+    '../_base_/encoders/sam-vit-b.py',
+    '../_base_/sam/vit-b.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/whu.py',
     '../_base_/schedules/finetune_800e.py',
     '../_base_/default_runtime.py',
 ]
 
-num_classes = 1
 model = dict(
-    panoptic_head=dict(
-        num_things_classes=num_classes,
-        loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
-    ),
-    panoptic_fusion_head=dict(num_things_classes=num_classes),
+    backbone=_base_.encoder,
+    neck=_base_.neck,
+    panoptic_head=dict(in_channels=[256] * 4),
 )

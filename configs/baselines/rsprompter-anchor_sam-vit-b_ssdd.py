@@ -1,8 +1,13 @@
+# RSPrompter-anchor: SAM's frozen encoder, and its mask decoder, which is trained, as in the published
+# code. Losses, point codes and anchors are those of our prompt models: rs4d/models/heads/README.md.
 _base_ = [
-    '../_base_/models/rsprompter-anchor_sam-vit-b.py',
-    '../_base_/datasets/ssdd_instance.py',
+    '../_base_/models/prompt.py',
+    '../_base_/encoders/sam-vit-b_embedding.py',
+    '../_base_/sam/vit-b.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/ssdd.py',
     '../_base_/schedules/finetune_800e.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(roi_head=dict(bbox_head=dict(num_classes=1)))
+model = dict(backbone=_base_.encoder, neck=_base_.neck)

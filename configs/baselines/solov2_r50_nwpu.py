@@ -1,8 +1,7 @@
 _base_ = [
-    '../_base_/models/solov2_r50.py',
-    '../_base_/datasets/nwpu_instance.py',
+    '../_base_/models/solov2.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/nwpu.py',
     '../_base_/schedules/finetune_1600e.py',
     '../_base_/default_runtime.py',
 ]
-
-model = dict(mask_head=dict(num_classes=10))

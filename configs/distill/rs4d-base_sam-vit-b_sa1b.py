@@ -1,8 +1,7 @@
 _base_ = [
-    '../_base_/models/distill_rsmamba-base_sam-vit-b.py',
+    '../_base_/models/distill_sam.py',
+    '../_base_/sam/vit-b.py',
     '../_base_/datasets/sa1b_distill.py',
     '../_base_/schedules/distill_8e.py',
     '../_base_/default_runtime.py',
 ]
-
-test_dataloader = {{_base_.val_dataloader}}

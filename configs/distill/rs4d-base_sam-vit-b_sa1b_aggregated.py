@@ -1,5 +1,11 @@
 # Beside the embedding, every second block of the student through the feature aggregator of stage 2.
-_base_ = './rs4d-base_sam-vit-b_sa1b.py'
+_base_ = [
+    '../_base_/models/distill_sam.py',
+    '../_base_/sam/vit-b.py',
+    '../_base_/datasets/sa1b_distill.py',
+    '../_base_/schedules/distill_8e.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(
     losses=dict(

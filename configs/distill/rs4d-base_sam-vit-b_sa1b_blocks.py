@@ -1,6 +1,12 @@
 # Beside the embedding, SAM's four global attention blocks against the student's at the same depths;
 # masked patches weigh twice as much.
-_base_ = './rs4d-base_sam-vit-b_sa1b.py'
+_base_ = [
+    '../_base_/models/distill_sam.py',
+    '../_base_/sam/vit-b.py',
+    '../_base_/datasets/sa1b_distill.py',
+    '../_base_/schedules/distill_8e.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(
     losses=dict(

@@ -1,10 +1,9 @@
-_base_ = './rs4d-base_sam-vit-b_sa1b.py'
+_base_ = [
+    '../_base_/models/distill_sam.py',
+    '../_base_/sam/vit-h.py',
+    '../_base_/datasets/sa1b_distill.py',
+    '../_base_/schedules/distill_8e.py',
+    '../_base_/default_runtime.py',
+]
 
-model = dict(
-    student=dict(arch='huge'),
-    teacher_dtype='float16',
-    teacher=dict(
-        arch='huge',
-        checkpoint='{{$RS4D_DATA_ROOT:data}}/checkpoints/sam_vit_h_4b8939.pth',
-    ),
-)
+model = dict(student=dict(arch='huge'), teacher_dtype='float16')

@@ -1,8 +1,10 @@
 _base_ = [
-    '../_base_/models/condinst_rsmamba-base.py',
-    '../_base_/datasets/whu_instance.py',
+    '../_base_/models/condinst.py',
+    '../_base_/encoders/rsmamba-base.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/whu.py',
     '../_base_/schedules/finetune_800e.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(bbox_head=dict(num_classes=1))
+model = dict(backbone=_base_.encoder, neck=_base_.neck)

@@ -1,10 +1,11 @@
 _base_ = [
-    '../_base_/models/rtmdet-ins_rsmamba-base.py',
-    '../_base_/datasets/nwpu_instance.py',
+    '../_base_/models/rtmdet-ins.py',
+    '../_base_/encoders/rsmamba-base.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/nwpu.py',
     '../_base_/schedules/finetune_1600e.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(bbox_head=dict(num_classes=10))
-# The levels share convolutions, which the optimizer should hold once.
-optim_wrapper = dict(paramwise_cfg=dict(bypass_duplicate=True))
+pyramid_strides = [8, 16, 32, 64]
+model = dict(backbone=_base_.encoder, neck=_base_.neck)

@@ -1,14 +1,10 @@
 _base_ = [
-    '../_base_/models/mask-rcnn_rsmamba-huge.py',
-    '../_base_/datasets/ssdd_instance.py',
+    '../_base_/models/mask-rcnn.py',
+    '../_base_/encoders/rsmamba-huge.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/ssdd.py',
     '../_base_/schedules/finetune_800e.py',
     '../_base_/default_runtime.py',
 ]
 
-num_classes = 1
-model = dict(
-    roi_head=dict(
-        bbox_head=dict(num_classes=num_classes),
-        mask_head=dict(num_classes=num_classes),
-    )
-)
+model = dict(backbone=_base_.encoder, neck=_base_.neck)

@@ -1,8 +1,11 @@
 _base_ = [
-    '../_base_/models/prompt_rsmamba-huge.py',
-    '../_base_/datasets/whu_instance.py',
+    '../_base_/models/prompt.py',
+    '../_base_/encoders/rsmamba-huge.py',
+    '../_base_/sam/vit-h.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/whu.py',
     '../_base_/schedules/finetune_800e.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(roi_head=dict(bbox_head=dict(num_classes=1)))
+model = dict(backbone=_base_.encoder, neck=_base_.neck)

@@ -1,12 +1,18 @@
 # Real NWPU VHR-10 on two CPU cores, with the encoder that stage 1 distilled.
-_base_ = './rs4d-tiny-scratch_bbox_nwpu.py'
+_base_ = [
+    '../_base_/models/mask-rcnn_small.py',
+    '../_base_/encoders/rsmamba-tiny.py',
+    '../_base_/datasets/coco_256.py',
+    '../_base_/datasets/nwpu.py',
+    '../_base_/schedules/finetune_cpu.py',
+    '../_base_/default_runtime.py',
+]
 
-model = dict(
-    backbone=dict(
-        init_cfg=dict(
-            type='Pretrained',
-            checkpoint='work_dirs/rs4d-tiny_efficientnet-lite0_mixed/latest.pth',
-            prefix='student.',
-        ),
-    ),
+max_epochs = 8
+val_interval = 2
+init_cfg = dict(
+    type='Pretrained',
+    checkpoint='work_dirs/rs4d-tiny_efficientnet-lite0_mixed/latest.pth',
+    prefix='student.',
 )
+model = dict(backbone=dict(_base_.encoder, init_cfg=init_cfg), neck=_base_.neck)

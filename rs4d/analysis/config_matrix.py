@@ -47,6 +47,7 @@ _DATA = {
     'WHUInsSegDataset': 'WHU',
     'NWPUInsSegDataset': 'NWPU',
     'SA1BDataset': 'SA-1B',
+    'ImageFolders': 'own images',
     'ScenesInsSegDataset': 'scenes',
 }
 _SAM_METHODS = {

@@ -4,7 +4,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
 
-from rs4d.engine import TrainingStopped, use_resumable_parts
+from rs4d.engine import TrainingStopped
 from rs4d.engine.distributed import leave
 from rs4d.engine.preflight import check_training, check_work_dir, choose_resume
 from rs4d.errors import SetupError
@@ -46,7 +46,6 @@ def train(
         scale_learning_rate(cfg)
     choose_resume(cfg, resume)
     check_work_dir(cfg, overwrite)
-    use_resumable_parts(cfg)
     cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
     check_parts(runner.model)

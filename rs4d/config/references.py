@@ -11,11 +11,13 @@ square. ``num_classes = None`` means as many as the training's data set has clas
 
 import copy
 import difflib
+import inspect
 import re
 from collections.abc import MutableMapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from rs4d.errors import ConfigError
 
@@ -32,15 +34,22 @@ def resolve(cfg: Config | MutableMapping[str, Any]) -> None:
             it is.
 
     Raises:
-        ConfigError: A reference names what the config does not have, or itself in the end;
-            ``image_size`` is no size, or ``num_classes`` is None and the data set names no classes.
+        ConfigError: A reference in what the runner reads names what the config does not have, or
+            itself in the end; ``image_size`` is no size, or ``num_classes`` is None and the data set
+            names no classes.
     """
-    root = cfg._cfg_dict if isinstance(cfg, Config) else cfg
+    root: Any = cfg._cfg_dict if isinstance(cfg, Config) else cfg
     if root.get('image_size') is not None:
         root['image_size'] = _size(_fill(root['image_size'], root, 'image_size'))
     if 'num_classes' in root and root['num_classes'] is None:
         root['num_classes'] = _count_classes(root)
-    _fill(root, root, '')
+    for key in list(dict.keys(root)):
+        try:
+            dict.__setitem__(root, key, _fill(dict.__getitem__(root, key), root, key))
+        except ConfigError:
+            # A setting that nothing runs, such as the neck of an encoder that a config replaces.
+            if key in inspect.signature(Runner.__init__).parameters:
+                raise
 
 
 def follow(root: Any, path: str) -> Any:

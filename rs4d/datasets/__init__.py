@@ -8,7 +8,7 @@ from .errors import (
 )
 from .generated_scenes import ScenesInsSegDataset
 from .nwpu import NWPUInsSegDataset
-from .sa1b import SA1BDataset
+from .sa1b import ImageFolders, SA1BDataset
 from .ssdd import SSDDInsSegDataset
 from .transforms import (
     LoadImage,
@@ -21,6 +21,7 @@ __all__ = [
     'AnnotationError',
     'DatasetNotFoundError',
     'ImageDecodeError',
+    'ImageFolders',
     'LoadImage',
     'NWPUInsSegDataset',
     'PackDistillInputs',

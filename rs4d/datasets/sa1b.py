@@ -183,6 +183,11 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         return np.sort(part[: self.count])
 
 
+@DATASETS.register_module()
+class ImageFolders(SA1BDataset):
+    """Any folders of images, without annotations, under a name that says so."""
+
+
 class _Entries(Sequence[dict[str, Any]]):
     """The data set's images, made into MMEngine's dicts one at a time.
 

@@ -1,6 +1,5 @@
 """What runs around the models: loops, hooks, optimizer wrappers, and how data is drawn."""
 
-from .defaults import use_resumable_parts
 from .errors import NonFiniteLossError
 from .hooks import (
     LatestCheckpointHook,
@@ -32,5 +31,4 @@ __all__ = [
     'StopRequests',
     'ThroughputHook',
     'TrainingStopped',
-    'use_resumable_parts',
 ]

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
+
+from rs4d.config import load_config
 
 
 @pytest.fixture(autouse=True)
@@ -18,4 +20,4 @@ def _mmdet_scope() -> Iterator[None]:
 @pytest.fixture
 def tiny_detector() -> ConfigDict:
     """Mask R-CNN on a small RSMamba, as a config's ``model``."""
-    return Config.fromfile(Path(__file__).parents[1] / 'tools' / 'tiny_config.py').model
+    return load_config(Path(__file__).parents[1] / 'tools' / 'tiny_config.py').model

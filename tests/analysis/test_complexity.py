@@ -6,11 +6,11 @@ import pytest
 import timm
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
 from rs4d.analysis.complexity import build_for_counting, count_complexity
+from rs4d.config import load_config
 from rs4d.errors import SetupError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -116,7 +116,7 @@ COST_OF_AN_INSTANCE = {
 
 @pytest.mark.parametrize('head', COST_OF_AN_INSTANCE)
 def test_any_detector_is_counted_with_as_many_instances_as_its_config_allows(head: str) -> None:
-    cfg = Config.fromfile(CONFIGS / f'rs4d/rs4d-base_{head}_ssdd.py').model
+    cfg = load_config(CONFIGS / f'rs4d/rs4d-base_{head}_ssdd.py').model
     small = dict(embed_dims=256, num_layers=2, inner_dims=64)
     cfg.backbone.update(arch=small, img_size=128, out_indices=(0, 1))
     cfg.neck[0].num_inputs = 2

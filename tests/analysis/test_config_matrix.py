@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
 from rs4d.analysis.config_matrix import (
     BEGIN,
@@ -20,6 +19,7 @@ from rs4d.analysis.config_matrix import (
     replace_matrix,
 )
 from rs4d.analysis.published_ap import PUBLISHED_AP, published_cell
+from rs4d.config import load_config
 from rs4d.config.packages import leaf_configs
 from rs4d.errors import SetupError
 
@@ -43,7 +43,7 @@ def documented() -> dict[str, list[str]]:
 
 @functools.cache
 def row_of(path: Path) -> ConfigRow:
-    return describe_config(Config.fromfile(ROOT / path), path)
+    return describe_config(load_config(ROOT / path), path)
 
 
 def test_every_config_has_its_row_in_the_docs(documented: dict[str, list[str]]) -> None:
@@ -60,7 +60,7 @@ def test_every_config_has_its_row_in_the_docs(documented: dict[str, list[str]]) 
 @pytest.mark.parametrize('name', ['rs4d-tiny_bbox_scenes', 'rs4d-tiny_efficientnet-lite0_scenes'])
 def test_costs_in_the_docs_are_those_counted(name: str, documented: dict[str, list[str]]) -> None:
     path = Path(f'configs/demo/{name}.py')
-    cfg = Config.fromfile(ROOT / path)
+    cfg = load_config(ROOT / path)
     cells = replace(describe_config(cfg, path), costs=CostCounter().count(cfg)).cells()
     assert documented[cells[0]] == list(cells)
 
@@ -107,12 +107,12 @@ def test_models_of_the_same_classes_are_counted_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr('rs4d.analysis.config_matrix._count', lambda *a: counted.append(a))
     counter = CostCounter()
     for data in ('ssdd', 'whu', 'nwpu'):
-        counter.count(Config.fromfile(ROOT / f'configs/rs4d/rs4d-base_bbox_{data}.py'))
+        counter.count(load_config(ROOT / f'configs/rs4d/rs4d-base_bbox_{data}.py'))
     assert len(counted) == 2
 
 
 def test_a_type_that_is_not_known_shows_its_name() -> None:
-    cfg = Config.fromfile(ROOT / 'configs/rs4d/rs4d-base_bbox_ssdd.py')
+    cfg = load_config(ROOT / 'configs/rs4d/rs4d-base_bbox_ssdd.py')
     cfg.model.update(type='MyDetector')
     cfg.model.backbone.type = 'PatchMixer'
     row = describe_config(cfg, Path('configs/mine.py'))

@@ -56,12 +56,15 @@ def test_resolving_twice_is_resolving_once() -> None:
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(neck=dict(stride='${backbone.patch}')), r"neck\.stride refers to 'backbone\.patch'"),
-        (dict(a='${max_epoch}', max_epochs=3), r"Did you mean 'max_epochs'\?"),
-        (dict(a='${b.2}', b=[1]), 'b has no .2.* It has 1 items'),
-        (dict(a='${b}', b='${c}', c='${a}'), 'refers to itself: b -> c -> a -> b'),
-        (dict(a=dict(b='${a}')), 'refers to itself: a -> a'),
-        (dict(a='x${b}', b=[1]), r'a puts \$\{b\} into a text'),
+        (
+            dict(model=dict(stride='${backbone.patch}'), backbone=dict()),
+            r"model\.stride refers to 'backbone\.patch', but backbone has no 'patch'",
+        ),
+        (dict(model='${max_epoch}', max_epochs=3), r"Did you mean 'max_epochs'\?"),
+        (dict(model='${b.2}', b=[1]), 'b has no .2.* It has 1 items'),
+        (dict(model='${b}', b='${c}', c='${b}'), 'refers to itself: b -> c -> b'),
+        (dict(model=dict(b='${model}')), 'refers to itself: model -> model'),
+        (dict(model='x${b}', b=[1]), r'model puts \$\{b\} into a text'),
         (dict(image_size=(1, 2, 3)), 'image_size is .* width and height'),
         (dict(image_size='large'), "image_size is 'large'"),
     ],
@@ -117,6 +120,12 @@ def test_unknown_classes_are_said() -> None:
     dataset = dict(type='BaseDataset')
     with pytest.raises(ConfigError, match=r'BaseDataset names none.* Set num_classes, or metainfo'):
         resolved(num_classes=None, train_dataloader=dict(dataset=dataset))
+
+
+def test_what_nothing_runs_may_refer_to_nothing() -> None:
+    """A config that lists an encoder's file and has another backbone and neck."""
+    cfg = resolved(neck=[dict(stride='${model.patch}')], model=dict(neck='${other}'), other=3)
+    assert cfg.model.neck == 3
 
 
 def test_options_come_before_references(tmp_path: Path) -> None:

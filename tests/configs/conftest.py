@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from generated_data import write_data
-from mmengine.config import Config
 from reduced_configs import CONFIGS
+
+from rs4d.config import load_config
 
 MARKER = 'slow_configs'
 
@@ -26,9 +27,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def ssdd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have configs read SSDD: the real one where it is, else a generated one in its place."""
-    cfg = Config.fromfile(CONFIGS / 'rs4d/rs4d-base_bbox_ssdd.py')
+    cfg = load_config(CONFIGS / 'rs4d/rs4d-base_bbox_ssdd.py')
     if Path(cfg.train_dataloader.dataset.data_root).is_dir():
         return
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('RS4D_DATA_ROOT', 'data')
-    write_data(Config.fromfile(CONFIGS / 'rs4d/rs4d-base_bbox_ssdd.py'))
+    write_data(load_config(CONFIGS / 'rs4d/rs4d-base_bbox_ssdd.py'))

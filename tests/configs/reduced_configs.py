@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from rs4d.config import load_config
 from rs4d.models.backbones import rsmamba, sam_vit
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -86,7 +87,7 @@ def reduce_pipelines(cfg: Config, size: int) -> None:
 
 def reduced_config(path: Path, size: int = 128) -> Config:
     """Read a config and make it small."""
-    return reduce_config(Config.fromfile(path), size)
+    return reduce_config(load_config(path), size)
 
 
 def reduce_config(cfg: Config, size: int = 128) -> Config:

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 from mmengine.runner import set_random_seed
 from reduced_configs import CONFIGS, reduce_config, reduced_config
 from training_steps import assert_trains_and_predicts
+
+from rs4d.config import load_config
 
 README = Path(__file__).parents[2] / 'README.md'
 ENCODERS = {
@@ -33,9 +34,7 @@ def test_readme_swaps_a_backbone(tmp_path: Path) -> None:
     (lines,) = (block for block in blocks if 'TimmEncoder' in block)
     path = tmp_path / 'swapped.py'
     path.write_text((base + lines).replace("'../_base_", f"'{CONFIGS.as_posix()}/_base_"))
-    cfg = Config.fromfile(path)
+    cfg = load_config(path)
     assert cfg.model.backbone.model_name == 'resnet18'
-    for head in (cfg.model.roi_head.bbox_head, cfg.model.roi_head.mask_head):
-        head.num_classes = 1
     set_random_seed(0)
     assert_trains_and_predicts(reduce_config(cfg))

@@ -2,48 +2,56 @@ from pathlib import Path
 
 import pytest
 from mmdet.registry import DATASETS
-from mmengine.config import Config
 from mmengine.runner import Runner
 
+from rs4d.config import load_config
 from rs4d.datasets.scenes import write_scenes
 
-CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
-NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
-MIXED = 'mixed_distill_small'
+CONFIGS = Path(__file__).parents[2] / 'configs'
+# A config of each data set.
+NAMES = dict(
+    ssdd='rs4d/rs4d-base_bbox_ssdd',
+    nwpu='rs4d/rs4d-base_bbox_nwpu',
+    whu='rs4d/rs4d-base_bbox_whu',
+    scenes='demo/rs4d-tiny_bbox_scenes',
+    sa1b='distill/rs4d-base_sam-vit-b_sa1b',
+    images='distill/rs4d-tiny_efficientnet-lite0_images',
+)
 
 
-def test_all_sets_have_a_config():
-    assert set(NAMES) >= {
-        'nwpu_instance',
-        'sa1b_distill',
-        'scenes_instance',
-        'ssdd_instance',
-        'whu_instance',
-    }
+def read(name, **options):
+    return load_config(CONFIGS / f'{NAMES[name]}.py', options)
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if name != MIXED])
+@pytest.mark.parametrize('name', NAMES)
 def test_data_root_follows_the_environment(name, monkeypatch):
     monkeypatch.setenv('RS4D_DATA_ROOT', 'some/where')
-    cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
-    root = 'work_dirs/demo/scenes/' if 'scenes' in name else f'some/where/{folder(name)}/'
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+    cfg = read(name)
+    folder = 'images' if name == 'images' else name.upper()
+    root = 'work_dirs/demo/scenes/' if name == 'scenes' else f'some/where/{folder}/'
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.data_root == root
         assert loader.dataset.type in DATASETS
-    if 'val_evaluator' in cfg:
+    if 'ann_file' in cfg.val_evaluator:
         assert cfg.val_evaluator.ann_file == root + cfg.val_dataloader.dataset.ann_file
         assert cfg.val_evaluator.metric == ['bbox', 'segm']
 
 
 def test_mixed_images_follow_the_environment(monkeypatch):
     monkeypatch.setenv('RS4D_DATA_ROOT', 'some/where')
-    cfg = Config.fromfile(str(CONFIGS / f'{MIXED}.py'))
+    cfg = load_config(CONFIGS / 'distill/rs4d-tiny_efficientnet-lite0_mixed.py')
     roots = [dataset.data_root for dataset in cfg.train_dataloader.dataset.datasets]
     assert roots == [f'some/where/{name}/' for name in ('SA1B', 'SSDD', 'NWPU')]
 
 
-def folder(name):
-    return {'sa1b_distill': 'SA1B'}.get(name, name.split('_')[0].upper())
+@pytest.mark.parametrize('name', NAMES)
+def test_the_learning_rate_is_meant_for_the_batch_of_the_data_set(name):
+    cfg = read(name)
+    assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
+    # Another batch is what --auto-scale-lr is for.
+    larger = read(name, train_batch_size=32)
+    assert larger.train_dataloader.batch_size == 32
+    assert larger.auto_scale_lr == cfg.auto_scale_lr
 
 
 def first_batches(cfg):
@@ -53,10 +61,10 @@ def first_batches(cfg):
         yield next(iter(Runner.build_dataloader(loader, seed=0)))
 
 
-@pytest.mark.parametrize('name', ['ssdd_instance', 'nwpu_instance', 'sa1b_distill'])
+@pytest.mark.parametrize('name', ['ssdd', 'nwpu', 'sa1b'])
 def test_batches_of_real_data_have_the_fixed_size(name, data_root, monkeypatch):
-    monkeypatch.setenv('RS4D_DATA_ROOT', str(data_root(folder(name)).parent))
-    cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
+    monkeypatch.setenv('RS4D_DATA_ROOT', str(data_root(name.upper()).parent))
+    cfg = read(name)
     train, val = first_batches(cfg)
     assert len(train['inputs']) == cfg.train_batch_size
     assert len(val['inputs']) == 1
@@ -77,10 +85,10 @@ def test_batches_of_real_data_have_the_fixed_size(name, data_root, monkeypatch):
 
 def test_batches_of_generated_scenes(tmp_path):
     write_scenes(tmp_path, num_train=4, num_val=1)
-    cfg = Config.fromfile(str(CONFIGS / 'scenes_instance.py'))
+    cfg = read('scenes')
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.data_root = str(tmp_path)
-    side = cfg.image_size
+    width, height = cfg.image_size
     for batch in first_batches(cfg):
-        assert {tuple(image.shape) for image in batch['inputs']} == {(3, side, side)}
+        assert {tuple(image.shape) for image in batch['inputs']} == {(3, height, width)}
         assert all(len(sample.gt_instances) > 0 for sample in batch['data_samples'])

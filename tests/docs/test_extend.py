@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
-from mmengine.config import Config
+
+from rs4d.config import load_config
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/extend.md').read_text(), re.DOTALL)
@@ -36,7 +37,7 @@ def test_a_part_takes_under_forty_lines() -> None:
 def test_a_step_of_training_and_a_prediction(text: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / 'config.py'
     path.write_text(text.replace("'../_base_", f"'{ROOT.as_posix()}/configs/_base_"))
-    cfg = Config.fromfile(path)
+    cfg = load_config(path)
     assert name in str(cfg.model)
     # Smaller, and without a checkpoint.
     if cfg.model.backbone.type == 'RSMamba':

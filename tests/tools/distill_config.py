@@ -11,6 +11,7 @@ pixels = [
     dict(type='Resize', scale=(64, 64), keep_ratio=True),
     dict(type='PadKeepingShape', size=(64, 64), pad_val=dict(img=(104, 116, 124), masks=0)),
 ]
+lr_batch_size = 3
 maps = ('embedding', 'block1')
 cached_pipeline = [
     dict(

@@ -20,6 +20,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
+from rs4d.config import load_config
 from rs4d.distillation.teacher_cache import TeacherCacheError, TeacherCacheReader, verify_cache
 
 Call = Callable[..., tuple[int, str, str]]
@@ -51,7 +52,7 @@ def tool(place: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
 
 
 def read_config(**model: object) -> Config:
-    cfg = Config.fromfile(CONFIG)
+    cfg = load_config(CONFIG)
     cfg.merge_from_dict(dict(model=model))
     return cfg
 

@@ -97,11 +97,12 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(
 def test_checks_leave_the_training_as_it_would_be(
     trained: Trained, scenes: Path, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmengine.config import Config
     from mmengine.runner import Runner
 
+    from rs4d.config import load_config
+
     monkeypatch.setenv('RS4D_TINY_ROOT', str(scenes))
-    cfg = Config.fromfile(config)
+    cfg = load_config(config)
     cfg.work_dir = str(tmp_path)
     Runner.from_cfg(cfg).train()
     plain, checked = (

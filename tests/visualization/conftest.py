@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
 import rs4d.engine.runner  # noqa: F401 - registers AtomicRunner
+from rs4d.config import load_config
 from rs4d.datasets.scenes import ensure_scenes
-from rs4d.engine import use_resumable_parts
 from rs4d.visualization import LegibleVisualizer
 
 CONFIG = Path(__file__).parents[1] / 'tools' / 'tiny_distill_config.py'
@@ -51,15 +50,15 @@ def distillation(
     def build(name: str = 'run', plain: bool = False, **options: Any) -> Runner:
         # MMEngine keeps one for a process, with the folder of the run that made it.
         LegibleVisualizer._instance_dict.clear()
-        cfg = Config.fromfile(CONFIG)
+        cfg = load_config(CONFIG)
         cfg.merge_from_dict(
             {'train_cfg.max_epochs': 1, 'default_hooks.logger.interval': 1} | options
         )
         cfg.work_dir = str(tmp_path / name)
         # MMEngine keeps a logger for each experiment, too.
         cfg.experiment_name = f'{tmp_path.name}_{name}'
-        if not plain:
-            use_resumable_parts(cfg)
+        if plain:
+            cfg.train_cfg.type, cfg.optim_wrapper.type = 'EpochBasedTrainLoop', 'OptimWrapper'
         cfg.runner_type = 'Runner' if plain else 'AtomicRunner'
         return RUNNERS.build(cfg)
 

@@ -1,58 +1,36 @@
 # Generated scenes without their labels; agreement is measured on held-out ones.
-# val_evaluator comes with the distiller's schedule.
 # python tools/dataset_converters/generate_scenes.py work_dirs/demo/scenes
-dataset_type = 'ScenesInsSegDataset'
+_base_ = './images_distill.py'
+
 data_root = 'work_dirs/demo/scenes/'
 image_size = 128  # half of the size that they are drawn at: a CPU has to keep up
-train_batch_size = 8
-num_workers = 1
-# RGB mean of ImageNet in the BGR order of the loaded image: padding is zero once normalised.
-pad_val = dict(img=(104, 116, 124), masks=0)
-
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
         type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']
     ),
-    dict(type='Resize', scale=(image_size, image_size), keep_ratio=True),
-    dict(type='PadKeepingShape', size=(image_size, image_size), pad_val=pad_val),
+    dict(type='Resize', scale='${image_size}', keep_ratio=True),
+    dict(type='PadKeepingShape', size='${image_size}', pad_val='${pad_val}'),
     dict(type='PackDetInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(image_size, image_size), keep_ratio=True),
-    dict(type='PadKeepingShape', size=(image_size, image_size), pad_val=pad_val),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
-
 train_dataloader = dict(
-    batch_size=train_batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
+        _delete_=True,
+        type='ScenesInsSegDataset',
+        data_root='${data_root}',
         ann_file='annotations/scenes_train.json',
         data_prefix=dict(img='imgs/'),
-        pipeline=train_pipeline,
+        pipeline='${train_pipeline}',
     ),
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='annotations/scenes_val.json',
-        data_prefix=dict(img='imgs/'),
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
+val_dataset = dict(
+    _delete_=True,
+    type='ScenesInsSegDataset',
+    data_root='${data_root}',
+    ann_file='annotations/scenes_val.json',
+    data_prefix=dict(img='imgs/'),
+    test_mode=True,
+    pipeline='${test_pipeline}',
 )
+val_dataloader = dict(dataset=dict(val_dataset))
+test_dataloader = dict(dataset=dict(val_dataset))

@@ -1,6 +1,7 @@
 """Heads: SAM's mask decoder, prompted by the boxes of a two-stage detector."""
 
 from .embedded_pyramid import EmbeddedPyramid
+from .instance_mask2former_head import InstanceMask2FormerHead
 from .prompt_mask_head import PromptMaskHead
 from .prompt_roi_head import PromptRoIHead
 from .roi_prompter import RoIPrompter
@@ -8,6 +9,7 @@ from .sam_mask_decoder import SAMMaskDecoder
 
 __all__ = [
     'EmbeddedPyramid',
+    'InstanceMask2FormerHead',
     'PromptMaskHead',
     'PromptRoIHead',
     'RoIPrompter',

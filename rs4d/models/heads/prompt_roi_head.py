@@ -51,7 +51,7 @@ class PromptRoIHead(StandardRoIHead):
         if kwargs.get('mask_roi_extractor') is None:
             raise ConfigError(
                 'PromptRoIHead needs a mask_roi_extractor: prompts are made of larger RoI features '
-                '(14x14) than boxes are. See configs/_base_/models/prompt_rsmamba-base.py.'
+                '(14x14) than boxes are. See configs/_base_/models/prompt.py.'
             )
         super().__init__(**kwargs)
         self.max_masks_per_image = max_masks_per_image

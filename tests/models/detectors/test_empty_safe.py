@@ -12,13 +12,18 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, distributed, nn
 
+from rs4d.config import resolve
+
 CONFIGS = Path(__file__).parents[3] / 'configs/_base_/models'
 DETECTORS = ('solov2', 'condinst', 'rtmdet-ins')
 
 
 def build(name: str, original: bool = False) -> nn.Module:
     """Build a detector with the smallest ResNet, ours or the one of MMDetection that it is made of."""
-    cfg = Config.fromfile(CONFIGS / f'{name}_r50.py').model
+    whole = Config.fromfile(CONFIGS / f'{name}.py')
+    whole.num_classes = 80
+    resolve(whole)
+    cfg = whole.model
     cfg.backbone.update(depth=18, init_cfg=None)
     part = cfg.neck if isinstance(cfg.neck, dict) else cfg.neck[0]
     part.in_channels = [channels // 4 for channels in part.in_channels]

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from rs4d.config import resolve
 from rs4d.models.detectors import PromptMaskRCNN
 from rs4d.models.heads import EmbeddedPyramid, PromptMaskHead, PromptRoIHead, RoIPrompter
 from rs4d.models.heads.prompt_mask_head import upsample
@@ -37,7 +38,7 @@ class OneConvBackbone(nn.Module):
 def detector_config(
     detector: str = 'PromptMaskRCNN', channels: int = WIDTH, box_prompt: bool = False, **head: Any
 ) -> Config:
-    cfg = Config.fromfile('configs/_base_/models/mask-rcnn_rsmamba-tiny.py')
+    cfg = Config.fromfile('configs/_base_/models/mask-rcnn_small.py')
     embedding_channels = channels if detector == 'PromptMaskRCNN' else WIDTH
     cfg.merge_from_dict(
         dict(
@@ -68,6 +69,8 @@ def detector_config(
             )
         )
     )
+    cfg.num_classes = 2
+    resolve(cfg)
     return cfg
 
 
