@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw the grid and write it."""
     import cv2
-    from pycocotools.coco import COCO
 
+    from rs4d.datasets.annotation_checks import check_annotations
+    from rs4d.datasets.coco_file import CocoIndex, read_coco
     from rs4d.errors import SetupError
     from rs4d.evaluation import read_results
     from rs4d.visualization import choose_images, draw_prediction_grid
@@ -47,14 +48,10 @@ def run(args: argparse.Namespace) -> None:
             raise SetupError(f"{option} '{path}' does not exist. Give the path of the data's own.")
     if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         raise SetupError(f"--out '{args.out}': end the picture's name in .png or .jpg.")
-    try:
-        coco = COCO(args.annotations)
-    except (ValueError, KeyError, AssertionError) as error:
-        raise SetupError(
-            f"--annotations '{args.annotations}' is not a COCO file: {error!r}. Give the file that "
-            "the config's test_evaluator names."
-        ) from error
-    categories = sorted(coco.getCatIds())
+    truth = read_coco(args.annotations, "Give the file that the config's test_evaluator names.")
+    check_annotations(truth, ()).refuse(args.annotations, log=False)
+    coco = CocoIndex(truth)
+    categories = coco.getCatIds()  # labels are numbered in the order of the file
     predictions = {
         name: read_results(path, categories)
         for name, path in zip(names, args.predictions, strict=True)

@@ -57,7 +57,7 @@ class CheckedAnnotations:
             listed = ' '.join(finding.sentence() for finding in fatal)
             raise AnnotationError(
                 f"The annotation file '{ann_file}' cannot be used as it is: {listed} "
-                'tools/analysis_tools/check_dataset.py lists all that is wrong with a data set.'
+                "'rs4d check CONFIG' lists all that is wrong with its data sets."
             )
         for finding in self.findings if log else ():
             MMLogger.get_current_instance().warning(f"'{ann_file}': {finding.sentence()}")

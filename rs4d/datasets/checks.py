@@ -82,8 +82,5 @@ def spread(items: Sequence[Any], count: int) -> Iterable[Any]:
     Returns:
         The chosen items in their order.
     """
-    if count <= 0 or not items:
-        return []
-    if count >= len(items):
-        return items
+    count = min(max(count, 0), len(items))
     return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
