@@ -6,9 +6,20 @@ Example: rs4d cache-teacher configs/distill/rs4d-base_sam-vit-b_sa1b_cached.py
 """
 
 import argparse
+import os
+import shlex
 import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .common import add_config_arguments, read_config
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from rs4d.distillation.teacher_cache.filling import Work
+    from rs4d.distillation.teacher_cache.images import ImagesToCache
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fill the cache, or check it."""
-    from rs4d.distillation.teacher_cache.caching import cache_teacher
+    from mmengine.logging import MMLogger
+    from mmengine.registry import init_default_scope
 
+    from rs4d.distillation.teacher_cache.images import ImagesToCache
+
+    # Without a log file, MMEngine would print a paragraph on each of the teacher's parameters.
+    MMLogger.get_instance('cache_teacher', log_level='WARNING')
+    cfg = read_config(args)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    _complete_options(args, cfg)
+    images = ImagesToCache(cfg, args.splits)
+    if args.verify:
+        _verify(args, images)
+        return
     # Slurm ends a job by SIGTERM; what is encoded is then written, as after Ctrl-C.
     earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        cache_teacher(read_config(args), args)
+        _fill(args, cfg, images)
     finally:
         signal.signal(signal.SIGTERM, earlier)
 
@@ -47,3 +70,146 @@ def run(args: argparse.Namespace) -> None:
 def interrupted(args: argparse.Namespace) -> str:
     """Say what becomes of what was done."""
     return 'The images that were encoded are in the cache; the same command goes on.'
+
+
+def _complete_options(args: argparse.Namespace, cfg: 'Config') -> None:
+    """Fill in what the command line leaves to launcher, config and machine, and check the rest."""
+    import torch
+
+    from rs4d.errors import SetupError
+
+    # Ranks of a launcher write into one terminal or file; those by hand have one each.
+    args.shows = args.rank is not None or _from_launcher(('RANK', 'SLURM_PROCID'), 0) == 0
+    if args.rank is None:
+        args.rank = _from_launcher(('RANK', 'SLURM_PROCID'), 0)
+    if args.world_size is None:
+        args.world_size = _from_launcher(('WORLD_SIZE', 'SLURM_NTASKS'), 1)
+    args.out = args.out or cfg.model.get('teacher_cache')
+    if not args.out:
+        raise SetupError(
+            f"The config '{args.config}' has no model.teacher_cache, so it does not say where the "
+            'cache should be. Give a folder by --out.'
+        )
+    if not 0 <= args.rank < args.world_size:
+        raise SetupError(
+            f'--rank {args.rank} --world-size {args.world_size}: ranks are counted from 0 to one '
+            'less than the world size.'
+        )
+    loader = cfg.get('train_dataloader', {})
+    if args.batch_size is None:
+        args.batch_size = loader.get('batch_size', 1)
+    if args.num_workers is None:
+        args.num_workers = loader.get('num_workers', 0)
+    if args.batch_size < 1 or args.num_workers < 0 or args.images_per_shard < 1:
+        raise SetupError(
+            f'--batch-size {args.batch_size}, --num-workers {args.num_workers}, --images-per-shard '
+            f'{args.images_per_shard}: batches and shards have at least 1 image, workers may be 0.'
+        )
+    if args.device is None:
+        local = _from_launcher(('LOCAL_RANK', 'SLURM_LOCALID'), 0)
+        count = torch.cuda.device_count()
+        args.device = f'cuda:{local % count}' if count else 'cpu'
+
+
+def _from_launcher(names: Sequence[str], default: int) -> int:
+    return int(next((os.environ[name] for name in names if name in os.environ), default))
+
+
+def _fill(args: argparse.Namespace, cfg: 'Config', images: 'ImagesToCache') -> None:
+    """Estimate; and encode, unless that was all."""
+    import torch
+    from mmengine.runner import set_random_seed
+    from tqdm import tqdm
+
+    from rs4d.distillation.teacher_cache import KeySet, TeacherCacheWriter, filling, hash_keys
+    from rs4d.distillation.teacher_cache.index import cached_keys
+
+    images.require_repeatable()
+    # A teacher without a checkpoint is then the same in every process.
+    set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
+    encoder = filling.TeacherEncoder(cfg, torch.device(args.device), args.dtype)
+    ranks, loading = (args.rank, args.world_size), (args.batch_size, args.num_workers)
+    folder = Path(args.out)
+    if args.dry_run:
+        work = filling.plan_work(images, encoder, folder, cached_keys(folder), *ranks, *loading)
+        _report(args, images, work)
+        return
+    with TeacherCacheWriter(folder, *ranks, args.images_per_shard) as writer:
+        work = filling.plan_work(images, encoder, folder, writer.done, *ranks, *loading)
+        _report(args, images, work)
+        work.require_space(folder)
+        with tqdm(total=len(work.rows), unit='images', disable=not args.shows) as bar:
+            for image in filling.fill_cache(work, images, encoder, writer, *loading):
+                bar.update()
+                if image.pixels is None:
+                    bar.write(f'Skipped: {image.problem}')
+    skipped = filling.skipped_of(folder, images)
+    missing = len(images.missing(cached_keys(folder), KeySet(hash_keys(skipped))))
+    rest = f'; {missing} images are still missing' if missing else ', which is complete'
+    if skipped and not missing:
+        rest += f' but for {len(skipped)} that could not be read'
+    print(f"Rank {args.rank} of {args.world_size} has done its part of '{folder}'{rest}.")
+
+
+def _report(args: argparse.Namespace, images: 'ImagesToCache', work: 'Work') -> None:
+    """Print what is left to do and what it will take."""
+    from tqdm import tqdm
+
+    from rs4d.distillation.teacher_cache.filling import GIB, free_space
+
+    if not args.shows:
+        return
+    unread = f' and {work.unreadable} known to be unreadable' if work.unreadable else ''
+    print(
+        f"{len(images)} images, {work.done} of them in the cache '{args.out}' already{unread}; "
+        f'rank {args.rank} of {args.world_size} encodes {len(work.rows)}.'
+    )
+    if work.header is not None:
+        maps = ', '.join(
+            f'{name} {"x".join(map(str, shape))}' for name, shape in work.header.maps.items()
+        )
+        time = tqdm.format_interval(work.seconds)
+        print(
+            f'Maps: {maps}; {work.header.bytes_per_image / 2**20:.3f} MiB an image.\n'
+            f'Disk: {work.bytes / GIB:.3f} GiB for the {work.missing} missing images of all ranks, '
+            f'{free_space(args.out) / GIB:.1f} GiB free.\n'
+            f'Time: about {time} for this rank ({len(work.rows) / work.seconds:.2f} images/s).',
+            flush=True,
+        )
+
+
+def _verify(args: argparse.Namespace, images: 'ImagesToCache') -> None:
+    """Compare the cache with its checksums and with the images of the config."""
+    from tqdm import tqdm
+
+    from rs4d.distillation.teacher_cache import TeacherCacheError, verify_cache
+    from rs4d.distillation.teacher_cache.filling import skipped_of
+    from rs4d.distillation.teacher_cache.index import cached_keys
+    from rs4d.errors import some
+
+    with tqdm(unit='shards', disable=not args.shows) as bar:
+
+        def show(_: int, total: int) -> None:
+            bar.total = total
+            bar.update()
+
+        problems = verify_cache(args.out, images.keys(), args.rank, args.world_size, show)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise TeacherCacheError(
+            f"The teacher cache '{args.out}' has {len(problems)} faults, listed above. Delete the "
+            'shards that are named, if any, and run: '
+            f'{shlex.join(["rs4d", "cache-teacher", args.config, "--out", args.out])}'
+        )
+    cached = cached_keys(Path(args.out))
+    skipped = [key for key in skipped_of(args.out, images) if key not in cached]
+    if skipped:
+        print(
+            f'{len(skipped)} of {len(images)} images could not be read when the cache was made and '
+            f'are not in it: {some(skipped)}.'
+        )
+    print(
+        f"The teacher cache '{args.out}' is whole: {len(images) - len(skipped)} images, every "
+        'checksum is right.'
+    )

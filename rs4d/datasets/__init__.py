@@ -12,7 +12,6 @@ from .sa1b import ImageFolders, SA1BDataset
 from .ssdd import SSDDInsSegDataset
 from .transforms import (
     LoadImage,
-    PackDistillInputs,
     PadKeepingShape,
 )
 from .whu import WHUInsSegDataset
@@ -24,7 +23,6 @@ __all__ = [
     'ImageFolders',
     'LoadImage',
     'NWPUInsSegDataset',
-    'PackDistillInputs',
     'PadKeepingShape',
     'RemoteSensingCocoDataset',
     'SA1BDataset',

@@ -5,6 +5,7 @@ from .feature_distiller import FeatureDistiller
 from .frozen_teacher import FrozenTeacher
 from .losses import FeatureLoss
 from .matches import AggregatedMatch, BlockMatch, EmbeddingMatch, FeatureMatch
+from .packing import PackDistillInputs
 from .schedules import AdaptiveSchedule, CorruptionSchedule, FixedSchedule, LinearSchedule
 from .teacher_cache.cached_teacher import CachedTeacher
 from .teacher_cache.loading import LoadTeacherEmbedding
@@ -24,4 +25,5 @@ __all__ = [
     'LinearSchedule',
     'LoadTeacherEmbedding',
     'NoiseAndMask',
+    'PackDistillInputs',
 ]

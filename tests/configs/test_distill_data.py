@@ -17,8 +17,8 @@ from rs4d.distillation.teacher_cache import (
     TeacherCacheWriter,
     describe_images,
     image_key,
-    pixel_transforms,
 )
+from rs4d.distillation.teacher_cache.pipeline import pixel_transforms
 
 LEAVES = sorted((CONFIGS / 'distill').glob('*.py'))
 MAPS = dict(embedding=[2, 4, 4])

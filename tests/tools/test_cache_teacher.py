@@ -132,14 +132,14 @@ def test_dry_run_estimates_and_writes_nothing(tool: Call, place: Path) -> None:
     assert 'embedding 40x8x8' in output
     assert f'{each / 2**20:.3f} MiB an image' in output
     assert f'Disk: {COUNT * each / 2**30:.3f} GiB for the {COUNT} missing images' in output
-    assert re.search(r'Time: about \d+ s for this rank', output)
+    assert re.search(r'Time: about \d\d:\d\d for this rank', output)
     assert not (place / 'cache').exists()
 
 
 def test_estimate_progress_and_verification(tool: Call, place: Path) -> None:
     code, output, _ = tool(TOOL, CONFIG, '--images-per-shard', '6', '--num-workers', '2')
     assert code == 0
-    assert output.index('Disk:') < output.index(f'{COUNT}/{COUNT} images')
+    assert f'{COUNT}/{COUNT} [' in output
     assert 'which is complete' in output
     code, output, _ = tool(TOOL, CONFIG, '--verify')
     assert code == 0
@@ -184,7 +184,7 @@ def test_ranks_side_by_side(place: Path) -> None:
         assert process.returncode == 0, output[-2000:]
         outputs.append(output)
     # They share a terminal, in which one bar is enough.
-    assert [('Time: about' in text, 'images, ' in text) for text in outputs] == [
+    assert [('Time: about' in text, 'images/s]' in text) for text in outputs] == [
         (True, True),
         (False, False),
     ]

@@ -4,21 +4,21 @@ from .errors import SkippedImageError, TeacherCacheError
 from .header import (
     EMBEDDING,
     CacheHeader,
-    describe_images,
     describe_normalisation,
     describe_teacher,
-    read_header,
+    read_cache_header,
 )
-from .keys import image_key, rank_of
-from .pipeline import pixel_transforms, require_no_chance
+from .keys import KeySet, hash_keys, image_key, rank_of
+from .pipeline import describe_images
 from .reader import TeacherCacheReader
-from .skipped import read_skipped, some_names, too_many_skipped
+from .skipped import read_skipped
 from .verify import verify_cache
 from .writer import TeacherCacheWriter
 
 __all__ = [
     'EMBEDDING',
     'CacheHeader',
+    'KeySet',
     'SkippedImageError',
     'TeacherCacheError',
     'TeacherCacheReader',
@@ -26,13 +26,10 @@ __all__ = [
     'describe_images',
     'describe_normalisation',
     'describe_teacher',
+    'hash_keys',
     'image_key',
-    'pixel_transforms',
     'rank_of',
-    'read_header',
+    'read_cache_header',
     'read_skipped',
-    'require_no_chance',
-    'some_names',
-    'too_many_skipped',
     'verify_cache',
 ]

@@ -10,15 +10,9 @@ from mmdet.registry import MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from rs4d.distillation.teacher_cache import (
-    EMBEDDING,
-    TeacherCacheError,
-    describe_teacher,
-    read_header,
-)
-from rs4d.distillation.teacher_cache.header import HEADER
-
 from ..encoder_maps import block_channels, map_name
+from .errors import TeacherCacheError
+from .header import EMBEDDING, HEADER, describe_teacher, read_cache_header
 
 
 class CachedTeacher:
@@ -28,7 +22,7 @@ class CachedTeacher:
         cfg: The teacher's config, which the cache has to have been made with.
         cache_dir: The cache.
         normalisation: What is done to pixels before the teacher sees them, of
-            `rs4d.distillation.teacher_cache.describe_normalisation`; the cache's has to be the same.
+            `describe_normalisation`; the cache's has to be the same.
 
     Raises:
         TeacherCacheError: The cache was made with another teacher or normalisation.
@@ -41,7 +35,8 @@ class CachedTeacher:
         self.cache_dir = Path(cache_dir)
         self.normalisation = normalisation
         # A model can be built, counted and loaded where the cache is not; it cannot train there.
-        if (self.cache_dir / HEADER).is_file():
+        self._has_cache = (self.cache_dir / HEADER).is_file()
+        if self._has_cache:
             self.load()
 
     def load(self) -> None:
@@ -51,7 +46,7 @@ class CachedTeacher:
             TeacherCacheError: There is no cache, or it was made with another teacher or
                 normalisation.
         """
-        read_header(self.cache_dir).require_same(
+        read_cache_header(self.cache_dir).require_same(
             self.cache_dir, teacher=describe_teacher(self.cfg), normalisation=self.normalisation
         )
 
@@ -66,11 +61,11 @@ class CachedTeacher:
         Raises:
             TeacherCacheError: The cache lacks the map.
         """
-        if not (self.cache_dir / HEADER).is_file():
+        if not self._has_cache:
             # An encoder on the meta device has neither weights nor memory.
             with torch.device('meta'):
                 return block_channels(MODELS.build(self.cfg), block)
-        maps = read_header(self.cache_dir).maps
+        maps = read_cache_header(self.cache_dir).maps
         name = map_name(block)
         if name not in maps:
             raise TeacherCacheError(

@@ -1,167 +1,36 @@
-"""Running a teacher once over the images of a config, for ``tools/cache_teacher.py``."""
+"""Running a teacher once over images, and what that will take."""
 
-from collections.abc import Sequence
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Subset
 
-from rs4d.config import inner_datasets
-from rs4d.datasets import ImageDecodeError
 from rs4d.distillation.feature_distiller import FeatureDistiller
 from rs4d.distillation.frozen_teacher import FrozenTeacher
-from rs4d.distillation.teacher_cache import (
-    CacheHeader,
-    TeacherCacheError,
-    describe_images,
-    describe_normalisation,
-    describe_teacher,
-    image_key,
-    pixel_transforms,
-    require_no_chance,
-)
-from rs4d.distillation.teacher_cache.pipeline import CACHED_LOADER, type_name
 from rs4d.errors import SetupError
 
-_TRIES = 4
+from .errors import TeacherCacheError
+from .header import CacheHeader, describe_normalisation, describe_teacher
+from .images import ImagesToCache, LoadedImage
+from .keys import KeySet, hash_keys
+from .skipped import read_skipped, too_many_skipped
+from .writer import TeacherCacheWriter
 
-
-@dataclass
-class LoadedImage:
-    """An image after the pipeline.
-
-    Args:
-        key: Its name in the cache.
-        pixels: (C, H, W) as the data preprocessor takes them, or None if it cannot be decoded.
-        img_shape: Height and width of the part that is not padding.
-        problem: Why there are no pixels.
-    """
-
-    key: str
-    pixels: Tensor | None
-    img_shape: tuple[int, int] = (0, 0)
-    problem: str = ''
-
-
-class ImagesToCache(Dataset):
-    """The distinct images of a config's data sets, by the names that they have in a cache.
-
-    Args:
-        cfg: A config of stage 1, with or without a cache.
-        splits: Which of ``<split>_dataloader`` to take.
-
-    Attributes:
-        keys: The images' names, in the order of the data sets.
-        pipeline: What makes their pixels, as a header describes it.
-
-    Raises:
-        TeacherCacheError: The pipelines draw random numbers or differ between the data sets, or two
-            images have the same name.
-        SetupError: The config has no such data loader.
-    """
-
-    def __init__(self, cfg: Config, splits: Sequence[str] = ('train', 'val')) -> None:
-        self._sources: list[tuple[Any, list[str]]] = []
-        self.pipeline: list[dict[str, Any]] = []
-        for split in splits:
-            for dataset_cfg in inner_datasets(_dataset_config(cfg, split)):
-                self._add_source(dataset_cfg, split)
-        places: dict[str, tuple[int, int, str]] = {}
-        for number, (dataset, roots) in enumerate(self._sources):
-            for index in range(len(dataset)):
-                info = dataset.get_data_info(index)
-                key, path = image_key(info, roots), str(info.get('img_path', ''))
-                known = places.setdefault(key, (number, index, path))
-                if known[2] != path:
-                    raise TeacherCacheError(
-                        f"Two images have the same name '{key}' in a cache: '{known[2]}' and "
-                        f"'{path}'. Load the embeddings by LoadTeacherEmbedding with a data_root "
-                        'that contains both data sets, and make the cache from that config.'
-                    )
-        self._places = places
-        self.keys = list(places)
-
-    def _add_source(self, cfg: dict[str, Any], split: str) -> None:
-        transforms = pixel_transforms(cfg.get('pipeline', []))
-        require_no_chance(transforms)
-        described = describe_images(transforms)
-        if self._sources and described != self.pipeline:
-            raise TeacherCacheError(
-                f'The data sets of the config make their images by different transforms: {split} by '
-                f'{described}, those before it by {self.pipeline}. A cache is of one pipeline. Make '
-                'them the same, or cache one at a time (--splits) into folders of their own.'
-            )
-        self.pipeline = described
-        dataset = DATASETS.build(dict(cfg) | dict(pipeline=deepcopy(transforms)))
-        loaders = [t for t in cfg.get('pipeline', []) if type_name(t) == CACHED_LOADER]
-        roots = loaders[0].get('data_root') if loaders else None
-        roots = (
-            roots or getattr(dataset, 'roots', None) or getattr(dataset, 'data_root', None) or []
-        )
-        self._sources.append((dataset, [roots] if isinstance(roots, str) else list(roots)))
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._places
-
-    def __getitem__(self, index: int) -> LoadedImage:
-        key = self.keys[index]
-        number, place, path = self._places[key]
-        try:
-            sample = self._sources[number][0].prepare_data(place)
-        except ImageDecodeError as error:
-            return LoadedImage(key, None, problem=str(error))
-        if sample is None:
-            return LoadedImage(key, None, problem=f"The data set gives no image for '{path}'.")
-        pixels = np.ascontiguousarray(sample['img'].transpose(2, 0, 1))
-        height, width = sample['img_shape'][:2]
-        return LoadedImage(key, torch.from_numpy(pixels), (int(height), int(width)))
-
-    def require_repeatable(self) -> None:
-        """Make some images several times and compare the pixels.
-
-        Raises:
-            TeacherCacheError: They differ from time to time.
-        """
-        for index in range(min(_TRIES, len(self))):
-            first = self[index].pixels
-            for _ in range(_TRIES - 1):
-                again = self[index].pixels
-                if first is not None and again is not None and not torch.equal(first, again):
-                    raise TeacherCacheError(
-                        f"The pipeline makes other pixels of the image '{self.keys[index]}' each "
-                        'time, so that an embedding made once would be of other pixels than the '
-                        'student sees. Leave out of it what is random.'
-                    )
-
-
-def require_size(image: LoadedImage, size: Sequence[int]) -> None:
-    """Refuse an image of another size than the others, which a batch would pad to the largest of them.
-
-    Args:
-        image: With pixels.
-        size: Height and width of the others.
-
-    Raises:
-        TeacherCacheError: It has another.
-    """
-    found = list(image.pixels.shape[-2:]) if image.pixels is not None else list(size)
-    if found != list(size):
-        raise TeacherCacheError(
-            f"The image '{image.key}' is {found[0]}x{found[1]} pixels after the pipeline, the first "
-            f'one {size[0]}x{size[1]} (height x width). Bring all images to one size by Resize and '
-            'PadKeepingShape, so that an embedding does not depend on the batch.'
-        )
+GIB = 2**30
 
 
 class TeacherEncoder:
@@ -192,7 +61,6 @@ class TeacherEncoder:
                 model_cfg.get('teacher_std'),
             ),
         )
-        self.device = device
         self.precision = precision or model_cfg.get('teacher_dtype', 'float32')
         own = dict(teacher_cache=None, teacher_dtype=self.precision)
         self.model = MODELS.build(model_cfg | own).to(device).eval()
@@ -243,14 +111,7 @@ class TeacherEncoder:
 
 
 def weights_digest(module: nn.Module) -> str:
-    """SHA-256 of a module's parameters and buffers, with their names.
-
-    Args:
-        module: The module.
-
-    Returns:
-        The digest.
-    """
+    """SHA-256 of a module's parameters and buffers, with their names."""
     result = sha256()
     for name, value in sorted(module.state_dict().items()):
         result.update(f'{name} {tuple(value.shape)} {value.dtype}'.encode())
@@ -259,11 +120,177 @@ def weights_digest(module: nn.Module) -> str:
     return result.hexdigest()
 
 
-def _dataset_config(cfg: Config, split: str) -> dict[str, Any]:
-    loader = cfg.get(f'{split}_dataloader')
-    if loader is None:
-        raise SetupError(
-            f"The config '{cfg.filename}' has no {split}_dataloader. Name the splits that it has by "
-            '--splits.'
+@dataclass
+class Work:
+    """What is left to do, and what it will take.
+
+    Args:
+        done: How many of the images are in the cache.
+        unreadable: How many are known to be unreadable.
+        missing: How many are neither, of all ranks.
+        rows: (N,) those of them that this rank encodes.
+        header: What the cache will be of; None if none of this rank's images can be read.
+        seconds: About how long this rank will take.
+    """
+
+    done: int
+    unreadable: int
+    missing: int
+    rows: NDArray[np.unsignedinteger]
+    header: CacheHeader | None = None
+    seconds: float = 0.0
+
+    @property
+    def bytes(self) -> int:
+        """Disk for what is missing, of all ranks."""
+        return self.missing * self.header.bytes_per_image if self.header else 0
+
+    def require_space(self, folder: str | os.PathLike[str]) -> None:
+        """Raise if the disk is too small.
+
+        Args:
+            folder: The cache.
+
+        Raises:
+            TeacherCacheError: It is.
+        """
+        free = free_space(folder)
+        if self.bytes > free:
+            raise TeacherCacheError(
+                f'The missing embeddings take {self.bytes / GIB:.2f} GiB and the disk of '
+                f"'{folder}' has {free / GIB:.2f} GiB free. Choose another --out, or a smaller part "
+                'of the data set (fraction of SA1BDataset).'
+            )
+
+
+def plan_work(
+    images: ImagesToCache,
+    encoder: TeacherEncoder,
+    folder: str | os.PathLike[str],
+    done: KeySet,
+    rank: int,
+    world_size: int,
+    batch_size: int,
+    num_workers: int,
+) -> Work:
+    """Look at what is left to do, and encode a batch to see how long it takes.
+
+    Args:
+        images: All images.
+        encoder: The teacher.
+        folder: The cache, which need not be there yet.
+        done: The images that it has.
+        rank: This process' rank.
+        world_size: The number of ranks.
+        batch_size: Images in a batch.
+        num_workers: Processes that load them.
+
+    Raises:
+        TeacherCacheError: More images are known to be unreadable than a data set may have.
+    """
+    require_readable(folder, images)
+    skipped = KeySet(hash_keys(read_skipped(folder)))
+    left, missing = len(images.missing(done)), len(images.missing(done, skipped))
+    rows = images.missing(done, skipped, rank=rank, world_size=world_size)
+    work = Work(len(images) - left, left - missing, missing, rows)
+    sample: list[LoadedImage] = []
+    start = time.perf_counter()
+    for row in rows:
+        image = images[row]
+        sample += [image] if image.pixels is not None else []
+        if len(sample) == batch_size:
+            break
+    loading = (time.perf_counter() - start) / max(len(sample), 1)
+    if sample:
+        work.header = encoder.header(images.pipeline, sample[0])
+        start = time.perf_counter()
+        encoder(sample)
+        encoding = (time.perf_counter() - start) / len(sample)
+        each = max(encoding, loading / num_workers) if num_workers else encoding + loading
+        work.seconds = each * len(rows)
+    return work
+
+
+def fill_cache(
+    work: Work,
+    images: ImagesToCache,
+    encoder: TeacherEncoder,
+    writer: TeacherCacheWriter,
+    batch_size: int,
+    num_workers: int,
+) -> Iterator[LoadedImage]:
+    """Encode images and write them.
+
+    Args:
+        work: What `plan_work` has found.
+        images: All images.
+        encoder: The teacher.
+        writer: Of the cache; closing it writes what is not yet in a shard.
+        batch_size: Images in a batch.
+        num_workers: Processes that load them.
+
+    Yields:
+        The images, when they are encoded or noted as unreadable.
+
+    Raises:
+        TeacherCacheError: An image has another size than the others, or too many are unreadable.
+    """
+    loader: DataLoader = DataLoader(
+        Subset(images, cast(Sequence[int], work.rows)),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=list,
+    )
+    for batch in loader:
+        whole = [image for image in batch if image.pixels is not None]
+        if whole and writer.header is None:
+            writer.start(work.header or encoder.header(images.pipeline, whole[0]))
+        for image in whole:
+            _require_size(image, cast(CacheHeader, writer.header).image_size)
+        for image, maps in zip(whole, encoder(whole) if whole else (), strict=True):
+            writer.add(image.key, maps, image.img_shape)
+        for image in batch:
+            if image.pixels is None:
+                writer.skip(image.key, image.problem)
+            yield image
+        if len(whole) < len(batch):
+            require_readable(writer.folder, images)
+
+
+def skipped_of(folder: str | os.PathLike[str], images: ImagesToCache) -> dict[str, str]:
+    """Read which of a config's images could not be read, by any rank so far, and why."""
+    return {key: why for key, why in read_skipped(folder).items() if key in images}
+
+
+def require_readable(folder: str | os.PathLike[str], images: ImagesToCache) -> None:
+    """Raise if too many of a config's images could not be read.
+
+    Args:
+        folder: The cache.
+        images: All images.
+
+    Raises:
+        TeacherCacheError: They are too many.
+    """
+    problem = too_many_skipped(skipped_of(folder, images), len(images))
+    if problem is not None:
+        raise TeacherCacheError(f"The teacher cache '{folder}': {problem}")
+
+
+def free_space(folder: str | os.PathLike[str]) -> int:
+    """Free bytes on the disk that a folder is or will be on."""
+    path = Path(folder).absolute()
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def _require_size(image: LoadedImage, size: Sequence[int]) -> None:
+    """Refuse an image of another size, since a batch would pad all to the largest of them."""
+    found = list(cast(Tensor, image.pixels).shape[-2:])
+    if found != list(size):
+        raise TeacherCacheError(
+            f"The image '{image.key}' is {found[0]}x{found[1]} pixels after the pipeline, the first "
+            f'one {size[0]}x{size[1]} (height x width). Bring all images to one size by Resize and '
+            'PadKeepingShape, so that an embedding does not depend on the batch.'
         )
-    return loader.dataset

@@ -8,8 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from rs4d.files import write_json
+
 from .errors import TeacherCacheError
-from .pipeline import describe_pipeline, pixel_transforms, plain
+from .pipeline import plain
 
 HEADER = 'header.json'
 FORMAT = 'rs4d-teacher-cache'
@@ -54,7 +56,7 @@ class CacheHeader:
     @property
     def fingerprint(self) -> str:
         """Digest of all of it, which every shard carries."""
-        return digest(asdict(self))
+        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     @property
     def bytes_per_image(self) -> int:
@@ -71,11 +73,11 @@ class CacheHeader:
         Raises:
             TeacherCacheError: Some differ; the message says which, and how.
         """
-        differences = []
-        for name, value in wanted.items():
-            own = getattr(self, name)
-            if own != value:
-                differences.append(f'{_WORDS[name]}: {_difference(own, value)}')
+        differences = [
+            f'{_WORDS[name]}: {_difference(getattr(self, name), value)}'
+            for name, value in wanted.items()
+            if getattr(self, name) != value
+        ]
         if differences:
             raise TeacherCacheError(
                 f"The cache of teacher embeddings '{source}' was made with something else than the "
@@ -92,23 +94,18 @@ class CacheHeader:
         Raises:
             TeacherCacheError: The folder has the header of another cache.
         """
-        content = dict(format=FORMAT, version=VERSION, fingerprint=self.fingerprint, **asdict(self))
-        part = folder / f'{HEADER}.{os.getpid()}.part'
-        with part.open('w') as file:
-            json.dump(content, file, indent=1)
-            file.write('\n')
-            file.flush()
-            os.fsync(file.fileno())
+        own = folder / f'{HEADER}.of{os.getpid()}'
+        write_json(own, dict(format=FORMAT, version=VERSION, **asdict(self)), indent=1)
         try:
             # Unlike a renaming, linking fails where there is a file, so that one rank alone wins.
-            os.link(part, folder / HEADER)
+            os.link(own, folder / HEADER)
         except FileExistsError:
-            read_header(folder).require_same(folder, **asdict(self))
+            read_cache_header(folder).require_same(folder, **asdict(self))
         finally:
-            part.unlink()
+            own.unlink()
 
 
-def read_header(folder: str | os.PathLike[str]) -> CacheHeader:
+def read_cache_header(folder: str | os.PathLike[str]) -> CacheHeader:
     """Read what a cache is of.
 
     Args:
@@ -129,29 +126,18 @@ def read_header(folder: str | os.PathLike[str]) -> CacheHeader:
         )
     try:
         content = json.loads(path.read_text())
-    except ValueError as error:
-        raise TeacherCacheError(f"'{path}' is not valid JSON ({error}). {remedy}.") from error
-    if not isinstance(content, dict) or content.pop('format', None) != FORMAT:
-        raise TeacherCacheError(f"'{path}' is no header of a teacher cache. {remedy}.")
-    version = content.pop('version', None)
-    if version != VERSION:
+        if content.pop('format', None) != FORMAT:
+            raise TypeError('another format')
+        version = content.pop('version', None)
+        if version != VERSION:
+            raise TypeError(f'format version {version}, where this release reads {VERSION}')
+        # In caches of earlier releases.
+        content.pop('fingerprint', None)
+        return CacheHeader(**content)
+    except (ValueError, TypeError, AttributeError) as error:
         raise TeacherCacheError(
-            f"The teacher cache '{folder}' is of format version {version}; this release reads "
-            f'{VERSION}. {remedy}.'
-        )
-    fingerprint = content.pop('fingerprint', None)
-    try:
-        header = CacheHeader(**content)
-    except TypeError as error:
-        raise TeacherCacheError(
-            f"The header '{path}' is incomplete ({error}). {remedy}."
+            f"'{path}' is no header of a teacher cache, or damaged ({error}). {remedy}."
         ) from error
-    if header.fingerprint != fingerprint:
-        raise TeacherCacheError(
-            f"The header '{path}' was changed after it had been written: its contents do not match "
-            f'its fingerprint. Put the original back, or: {remedy}.'
-        )
-    return header
 
 
 def describe_teacher(cfg: dict[str, Any]) -> dict[str, Any]:
@@ -187,33 +173,22 @@ def describe_normalisation(
     Returns:
         A dict of JSON's types.
     """
-    cfg = plain(dict(data_preprocessor or {}))
+    cfg = dict(data_preprocessor or {})
     described = {key: cfg[key] for key in _NORMALISATION if cfg.get(key)}
     own = dict(teacher_mean=teacher_mean, teacher_std=teacher_std)
-    described |= {key: plain(value) for key, value in own.items() if value is not None}
+    described |= {key: value for key, value in own.items() if value is not None}
     # 127 and 127.0 are the same mean.
     return {
         key: [float(item) for item in value] if isinstance(value, list) else value
-        for key, value in described.items()
+        for key, value in plain(described).items()
     }
-
-
-def describe_images(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Describe the part of a data set's pipeline that makes the pixels."""
-    return describe_pipeline(pixel_transforms(pipeline))
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a value of JSON's types, whatever the order of its keys."""
-    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _difference(cached: Any, wanted: Any) -> str:
     """Say in a few words where two values part."""
     if isinstance(cached, dict) and isinstance(wanted, dict):
         keys = [key for key in {**cached, **wanted} if cached.get(key) != wanted.get(key)]
-        parts = [f'{key} {_difference(cached.get(key), wanted.get(key))}' for key in keys]
-        return ', '.join(parts)
+        return ', '.join(f'{key} {_difference(cached.get(key), wanted.get(key))}' for key in keys)
     return f'{_short(cached)} in the cache, {_short(wanted)} in the config'
 
 

@@ -1,10 +1,13 @@
-"""What an image is called in a cache: the same on every machine, wherever its data root lies."""
+"""What an image is called in a cache, the same on every machine, and sets of millions of names."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import TeacherCacheError
 
@@ -41,6 +44,66 @@ def key_hash(key: str) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), 'little')
 
 
-def rank_of(key: str, world_size: int) -> int:
-    """The rank that encodes an image, which depends on nothing but its key and the number of ranks."""
-    return key_hash(key) % world_size
+def hash_keys(keys: Iterable[str], count: int = -1) -> NDArray[np.uint64]:
+    """Hash many keys.
+
+    Args:
+        keys: The keys.
+        count: How many there are, if that is known; it saves memory.
+
+    Returns:
+        (N,) in their order.
+    """
+    return np.fromiter(map(key_hash, keys), np.uint64, count)
+
+
+def rank_of(hashes: NDArray[np.uint64], world_size: int) -> NDArray[np.uint64]:
+    """The ranks that encode images, which depend on nothing but keys and number of ranks.
+
+    Args:
+        hashes: (N,) of the keys.
+        world_size: The number of ranks.
+
+    Returns:
+        (N,)
+    """
+    return hashes % np.uint64(world_size)
+
+
+class KeySet:
+    """A set of images' keys as a sorted array of their hashes: 8 bytes an image.
+
+    Args:
+        hashes: (N,) in any order.
+
+    Attributes:
+        hashes: The same, sorted.
+    """
+
+    def __init__(self, hashes: NDArray[np.uint64]) -> None:
+        self.hashes = np.sort(hashes)
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def __contains__(self, key: str) -> bool:
+        return self.find(key) is not None
+
+    def find(self, key: str) -> int | None:
+        """Where in ``hashes`` a key is; None if it is not in the set."""
+        wanted = np.uint64(key_hash(key))
+        place = int(np.searchsorted(self.hashes, wanted))
+        found = place < len(self) and self.hashes[place] == wanted
+        return place if found else None
+
+    def doubled(self) -> NDArray[np.uint64]:
+        """Those of ``hashes`` that were given more than once."""
+        return np.unique(self.hashes[1:][self.hashes[1:] == self.hashes[:-1]])
+
+    def has(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Of hashes (N,), whether they are in the set; (N,)."""
+        if not len(self):
+            return np.zeros(len(hashes), bool)
+        places = np.searchsorted(self.hashes, hashes)
+        np.minimum(places, len(self) - 1, out=places)
+        return self.hashes[places] == hashes

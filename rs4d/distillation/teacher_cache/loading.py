@@ -7,14 +7,11 @@ from typing import Any
 from mmcv.transforms import BaseTransform, Compose
 from mmdet.registry import TRANSFORMS
 
-from rs4d.distillation.teacher_cache import (
-    EMBEDDING,
-    TeacherCacheError,
-    TeacherCacheReader,
-    describe_images,
-    image_key,
-    require_no_chance,
-)
+from .errors import TeacherCacheError
+from .header import EMBEDDING
+from .keys import image_key
+from .pipeline import describe_images, require_no_chance
+from .reader import TeacherCacheReader
 
 
 @TRANSFORMS.register_module()

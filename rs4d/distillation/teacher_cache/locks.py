@@ -4,15 +4,11 @@ The locks are the operating system's, which takes them back from a process that 
 """
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 from .errors import TeacherCacheError
-
-try:
-    import fcntl
-except ImportError:  # Windows, where caches can be read and not written
-    fcntl = None  # type: ignore[assignment]
 
 
 class WriterLock:
@@ -28,58 +24,44 @@ class WriterLock:
     """
 
     def __init__(self, folder: Path, rank: int, world_size: int) -> None:
-        if fcntl is None:
-            raise TeacherCacheError(
-                'Writing a teacher cache needs the file locks of Linux or macOS, which this system '
-                'does not have. Make the cache there and copy it.'
-            )
-        self._files: list[IO[str]] = []
-        try:
-            self._take_world(folder / 'writers.lock', world_size)
-            self._take_rank(folder / f'rank{rank:05d}.lock', rank)
-        except TeacherCacheError:
-            self.release()
-            raise
-
-    def release(self) -> None:
-        """Let others write."""
-        for file in self._files:
-            file.close()
-        self._files = []
-
-    def _open(self, path: Path) -> IO[str]:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), 'r+')
-        self._files.append(file)
-        return file
-
-    def _take_world(self, path: Path, world_size: int) -> None:
-        file = self._open(path)
-        if _try_lock(file, fcntl.LOCK_EX):
-            # Nobody else writes; whoever comes next has to agree.
-            file.truncate(0)
-            file.write(str(world_size))
-            file.flush()
-        fcntl.flock(file, fcntl.LOCK_SH)
-        file.seek(0)
-        others = file.read().strip()
-        if others != str(world_size):
-            raise TeacherCacheError(
-                f"Another process is writing to the teacher cache '{path.parent}' as one of {others} "
-                f'ranks, this one as one of {world_size}: both would encode the same images. Wait '
-                'until it has ended, or start all with the same --world-size.'
-            )
-
-    def _take_rank(self, path: Path, rank: int) -> None:
-        if not _try_lock(self._open(path), fcntl.LOCK_EX):
-            raise TeacherCacheError(
-                f"Another process is writing to the teacher cache '{path.parent}' as rank {rank}. "
-                'Give each process its own --rank.'
-            )
+        with ExitStack() as files:
+            _take_world(files.enter_context(_open(folder / 'writers.lock')), folder, world_size)
+            if not _try_lock(files.enter_context(_open(folder / f'rank{rank:05d}.lock'))):
+                raise TeacherCacheError(
+                    f"Another process is writing to the teacher cache '{folder}' as rank {rank}. "
+                    'Give each process its own --rank.'
+                )
+            self.release = files.pop_all().close
 
 
-def _try_lock(file: IO[str], kind: int) -> bool:
+def _open(path: Path) -> IO[str]:
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), 'r+')
+
+
+def _take_world(file: IO[str], folder: Path, world_size: int) -> None:
+    import fcntl
+
+    if _try_lock(file):
+        # Nobody else writes; whoever comes next has to agree.
+        file.truncate(0)
+        file.write(str(world_size))
+        file.flush()
+    fcntl.flock(file, fcntl.LOCK_SH)
+    file.seek(0)
+    others = file.read().strip()
+    if others != str(world_size):
+        raise TeacherCacheError(
+            f"Another process is writing to the teacher cache '{folder}' as one of {others} ranks, "
+            f'this one as one of {world_size}: both would encode the same images. Wait until it has '
+            'ended, or start all with the same --world-size.'
+        )
+
+
+def _try_lock(file: IO[str]) -> bool:
+    import fcntl  # not on Windows, where caches can be read and not written
+
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

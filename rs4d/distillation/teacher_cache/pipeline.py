@@ -1,33 +1,15 @@
 """Which pipelines a cache can stand for: those that give the same pixels every time."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from .errors import TeacherCacheError
 
 CACHED_LOADER = 'LoadTeacherEmbedding'
-PACKERS = ('PackDetInputs', 'PackDistillInputs')
-# Beside everything that has Random in its name.
-_CHANCE = {
-    'Albu',
-    'AutoAugment',
-    'AugMix',
-    'CachedMixUp',
-    'CachedMosaic',
-    'ColorJitter',
-    'ColorTransform',
-    'CopyPaste',
-    'CutOut',
-    'GeometricTransform',
-    'MinIoURandomCrop',
-    'MixUp',
-    'Mosaic',
-    'PhotoMetricDistortion',
-    'RandAugment',
-    'TrivialAugment',
-    'TrivialAugmentWide',
-    'YOLOXHSVRandomAug',
-}
+_PACKERS = ('PackDetInputs', 'PackDistillInputs')
+# Parts of the names of transforms, MMDetection's and others', that draw random numbers.
+_CHANCE = re.compile('Random|Albu|Aug|Color|CopyPaste|CutOut|Geometric|HSV|Mix|Mosaic|PhotoMetric')
 # What a transform does to the pixels does not depend on these.
 _IMMATERIAL = ('backend_args', 'file_client_args')
 
@@ -45,7 +27,7 @@ def pixel_transforms(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
     for cfg in pipeline:
         if type_name(cfg) == CACHED_LOADER:
             transforms += pixel_transforms(cfg['transforms'])
-        elif type_name(cfg) not in PACKERS:
+        elif type_name(cfg) not in _PACKERS:
             transforms.append(dict(cfg))
     return transforms
 
@@ -59,7 +41,7 @@ def require_no_chance(transforms: Sequence[dict[str, Any]]) -> None:
     Raises:
         TeacherCacheError: One of them does by its name.
     """
-    found = [name for name in map(type_name, transforms) if 'Random' in name or name in _CHANCE]
+    found = [name for name in map(type_name, transforms) if _CHANCE.search(name)]
     if found:
         raise TeacherCacheError(
             f'The pipeline has {", ".join(found)}, which changes an image at random, so that an '
@@ -69,17 +51,17 @@ def require_no_chance(transforms: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def describe_pipeline(transforms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def describe_images(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Describe what makes the pixels, so that two pipelines can be compared.
 
     Args:
-        transforms: Configs of transforms without packing.
+        pipeline: Configs of transforms.
 
     Returns:
         Dicts of JSON's types.
     """
     described = []
-    for cfg in transforms:
+    for cfg in pixel_transforms(pipeline):
         kept = {key: value for key, value in cfg.items() if key not in _IMMATERIAL}
         described.append(plain(kept) | dict(type=type_name(cfg)))
     return described

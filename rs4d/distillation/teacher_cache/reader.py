@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .errors import SkippedImageError, TeacherCacheError
-from .header import CacheHeader, read_header
+from .header import CacheHeader, read_cache_header
 from .index import read_index, shard_shapes, tensor_name
-from .keys import key_hash
-from .skipped import read_skipped
+from .keys import KeySet, hash_keys
+from .skipped import RETRY, read_skipped
 
 _VERIFY = 'tools/cache_teacher.py --verify checks all of it'
 
@@ -36,34 +36,35 @@ class TeacherCacheReader:
 
     def __init__(self, folder: str | os.PathLike[str], max_open: int = 32) -> None:
         self.folder = Path(folder)
-        self.header: CacheHeader = read_header(folder)
+        self.header: CacheHeader = read_cache_header(folder)
         self.max_open = max_open
         self._open: OrderedDict[int, tuple[Any, dict[str, list[int]]]] = OrderedDict()
         self._shards: list[tuple[str, int]] = []
         hashes, numbers = [], []
         for number, record in enumerate(read_index(self.folder)):
             self._shards.append((record.shard, record.size))
-            hashes.append(np.fromiter(map(key_hash, record.keys), np.uint64, len(record.keys)))
+            hashes.append(hash_keys(record.keys, len(record.keys)))
             numbers.append(np.full(len(record.keys), number, np.int32))
         if not hashes:
             raise TeacherCacheError(
                 f"The teacher cache '{folder}' has no image yet. Let tools/cache_teacher.py finish."
             )
         joined = np.concatenate(hashes)
-        order = np.argsort(joined, kind='stable')
-        self._hashes, self._numbers = joined[order], np.concatenate(numbers)[order]
-        doubled = int((self._hashes[1:] == self._hashes[:-1]).sum())
-        if doubled:
+        self._keys = KeySet(joined)
+        self._numbers = np.concatenate(numbers)[np.argsort(joined)]
+        doubled = self._keys.doubled()
+        if len(doubled):
             raise TeacherCacheError(
-                f"The teacher cache '{folder}' has {doubled} images twice. {_VERIFY} and names them."
+                f"The teacher cache '{folder}' has {len(doubled)} images twice. {_VERIFY} and names "
+                'them.'
             )
         self._skipped = read_skipped(self.folder)
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return len(self._keys)
 
     def __contains__(self, key: str) -> bool:
-        return self._find(key) is not None
+        return key in self._keys
 
     def __getstate__(self) -> dict[str, Any]:
         # Open files stay with the process that opened them.
@@ -110,21 +111,19 @@ class TeacherCacheReader:
         height, width = shapes[key]
         return height, width
 
-    def _find(self, key: str) -> int | None:
-        wanted = np.uint64(key_hash(key))
-        place = int(np.searchsorted(self._hashes, wanted))
-        if place < len(self._hashes) and self._hashes[place] == wanted:
-            return int(self._numbers[place])
-        return None
-
     def _shard(self, key: str) -> tuple[Any, dict[str, list[int]]]:
-        number = self._find(key)
-        if number is None:
+        place = self._keys.find(key)
+        if place is None:
             raise self._unknown(key)
-        if number in self._open:
-            self._open.move_to_end(number)
-            return self._open[number]
-        name, size = self._shards[number]
+        number = int(self._numbers[place])
+        if number not in self._open:
+            self._open[number] = self._open_shard(*self._shards[number])
+            if len(self._open) > self.max_open:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]
+
+    def _open_shard(self, name: str, size: int) -> tuple[Any, dict[str, list[int]]]:
         path = self.folder / name
         found = path.stat().st_size if path.is_file() else None
         if found != size:
@@ -139,20 +138,16 @@ class TeacherCacheReader:
             raise TeacherCacheError(
                 f"The shard '{path}' belongs to another teacher cache than the header beside it: it "
                 'was made with another teacher, normalisation, pipeline or image size. Keep each '
-                'cache in a folder of its own.'
+                'cache in a folder of its own, and its header as it was written.'
             )
-        self._open[number] = (file, shapes)
-        if len(self._open) > self.max_open:
-            self._open.popitem(last=False)
-        return self._open[number]
+        return file, shapes
 
     def _unknown(self, key: str) -> TeacherCacheError:
         if key in self._skipped:
             return SkippedImageError(
                 f"The teacher cache '{self.folder}' has no embedding of the image '{key}', which "
-                f'could not be read when the cache was made ({self._skipped[key]}). To have it '
-                'tried again, delete skipped-rank*.jsonl there and start tools/cache_teacher.py '
-                'again.'
+                f'could not be read when the cache was made ({self._skipped[key]}). To have it tried '
+                f'again, {RETRY}.'
             )
         return TeacherCacheError(
             f"The teacher cache '{self.folder}' has {len(self)} images, but not '{key}'. Let "

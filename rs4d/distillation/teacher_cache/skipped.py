@@ -4,23 +4,18 @@ They are known as such to whoever verifies, continues or reads the cache. Deleti
 tried again.
 """
 
-import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import TeacherCacheError
-from .index import write_whole
+from rs4d.errors import some
+
+from .json_lines import append_line, read_lines, rewrite_lines
 
 # Of a data set's images, how many may be unreadable.
 MAX_SKIPPED = 0.01
 _PATTERN = 'skipped-rank*.jsonl'
-_RETRY = f'delete {_PATTERN} in the cache and start tools/cache_teacher.py again'
-
-
-def skipped_path(folder: Path, rank: int) -> Path:
-    """Where a rank notes the images that it could not read."""
-    return folder / f'skipped-rank{rank:05d}.jsonl'
+RETRY = f'delete {_PATTERN} in the cache and start tools/cache_teacher.py again'
 
 
 def append_skipped(folder: Path, rank: int, key: str, reason: str) -> None:
@@ -28,14 +23,11 @@ def append_skipped(folder: Path, rank: int, key: str, reason: str) -> None:
 
     Args:
         folder: The cache.
-        rank: The rank.
+        rank: The rank that could not read it.
         key: The image's name.
-        reason: Why it could not be read.
+        reason: Why not.
     """
-    with skipped_path(folder, rank).open('a') as file:
-        file.write(_line(key, reason))
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(_path(folder, rank), key=key, reason=reason)
 
 
 def read_skipped(folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -63,10 +55,9 @@ def repair_skipped(folder: Path, rank: int) -> None:
         folder: The cache.
         rank: The rank; no other process may be writing for it.
     """
-    path = skipped_path(folder, rank)
-    if path.exists() and not path.read_bytes().endswith(b'\n'):
-        lines = [_line(key, reason) for key, reason in _read_part(path).items()]
-        write_whole(path, ''.join(lines).encode())
+    path = _path(folder, rank)
+    if path.exists():
+        rewrite_lines(path, [dict(key=k, reason=why) for k, why in _read_part(path).items()])
 
 
 def too_many_skipped(skipped: Mapping[str, str], total: int) -> str | None:
@@ -83,35 +74,14 @@ def too_many_skipped(skipped: Mapping[str, str], total: int) -> str | None:
         return None
     return (
         f'{len(skipped)} of the {total} images could not be read, more than {MAX_SKIPPED:.0%}: '
-        f'{some_names(skipped)}. Get them again, then {_RETRY}; the embeddings of the others are '
-        'kept.'
+        f'{some(skipped)}. Get them again, then {RETRY}; the embeddings of the others are kept.'
     )
 
 
-def some_names(keys: Collection[str], count: int = 5) -> str:
-    """Name a few images of many."""
-    more = f' and {len(keys) - count} others' if len(keys) > count else ''
-    return ', '.join(list(keys)[:count]) + more
-
-
 def _read_part(path: Path) -> dict[str, str]:
-    skipped = {}
-    with path.open() as file:
-        for number, line in enumerate(file, 1):
-            # A last line without an end is being written, or a kill cut it off.
-            if not line.endswith('\n'):
-                break
-            try:
-                entry = json.loads(line)
-                skipped[entry['key']] = entry['reason']
-            except (ValueError, TypeError, KeyError) as error:
-                raise TeacherCacheError(
-                    f"Line {number} of '{path}' is damaged ({error!r}). It lists images that could "
-                    'not be read; delete the file and start tools/cache_teacher.py again, which '
-                    'tries them once more.'
-                ) from error
-    return skipped
+    remedy = f'It lists images that could not be read; to have them tried once more, {RETRY}.'
+    return dict(read_lines(path, lambda key, reason: (key, reason), remedy))
 
 
-def _line(key: str, reason: str) -> str:
-    return json.dumps(dict(key=key, reason=reason)) + '\n'
+def _path(folder: Path, rank: int) -> Path:
+    return folder / f'skipped-rank{rank:05d}.jsonl'

@@ -1,7 +1,8 @@
 """Checking a cache against its checksums."""
 
 import os
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,14 +10,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from .errors import TeacherCacheError
-from .header import CacheHeader, read_header
-from .index import ShardRecord, read_index, shard_shapes, tensor_name
+from .header import CacheHeader, read_cache_header
+from .index import ShardRecord, cached_keys, read_index, shard_shapes, tensor_name
+from .keys import KeySet, key_hash
 from .skipped import read_skipped, too_many_skipped
 
 
 def verify_cache(
     folder: str | os.PathLike[str],
-    keys: Collection[str] | None = None,
+    keys: Iterable[str] | None = None,
     rank: int = 0,
     world_size: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -38,31 +40,18 @@ def verify_cache(
         TeacherCacheError: There is no cache, or its index is damaged.
     """
     path = Path(folder)
-    header = read_header(path)
-    records = list(read_index(path))
-    problems = []
-    places: dict[str, str] = {}
-    for record in records:
-        for key in record.keys:
-            if key in places:
-                problems.append(f"'{key}' is in {places[key]} and in {record.shard}.")
-            places[key] = record.shard
-    unknown = {file.name for file in path.glob('rank*.safetensors')} - {r.shard for r in records}
+    header = read_cache_header(path)
+    cached = cached_keys(path)
+    problems = _doubled_images(path, cached) + _missing_images(path, cached, keys or ())
+    shards = [record.shard for record in read_index(path)]
+    unknown = {file.name for file in path.glob('rank*.safetensors')} - set(shards)
     problems += [f'{name} is not in the index.' for name in sorted(unknown)]
-    if keys is not None:
-        skipped = {key: why for key, why in read_skipped(path).items() if key not in places}
-        missing = [key for key in keys if key not in places and key not in skipped]
-        if missing:
-            problems.append(
-                f'{len(missing)} of {len(keys)} images are missing, such as {missing[:3]}.'
-            )
-        unreadable = too_many_skipped({k: skipped[k] for k in keys if k in skipped}, len(keys))
-        problems += [unreadable] if unreadable else []
-    mine = records[rank::world_size]
-    for number, record in enumerate(mine, 1):
-        problems += check_shard(path, record, header)
-        if progress is not None:
-            progress(number, len(mine))
+    mine = range(rank, len(shards), world_size)
+    for number, record in enumerate(read_index(path)):
+        if number in mine:
+            problems += check_shard(path, record, header)
+            if progress is not None:
+                progress(mine.index(number) + 1, len(mine))
     return problems
 
 
@@ -101,3 +90,32 @@ def check_shard(folder: Path, record: ShardRecord, header: CacheHeader) -> list[
     if tensors:
         problems.append(f'{record.shard} has tensors of no image in the index.')
     return problems
+
+
+def _doubled_images(folder: Path, cached: KeySet) -> list[str]:
+    doubled = set(cached.doubled().tolist())
+    places = defaultdict(list)
+    for record in read_index(folder) if doubled else ():
+        for key in record.keys:
+            if key_hash(key) in doubled:
+                places[key].append(record.shard)
+    return [f"'{key}' is in {' and in '.join(shards)}." for key, shards in places.items()]
+
+
+def _missing_images(folder: Path, cached: KeySet, keys: Iterable[str]) -> list[str]:
+    skipped = read_skipped(folder)
+    unread: dict[str, str] = {}
+    missing: list[str] = []
+    total = count = 0
+    for key in keys:
+        total += 1
+        if key in cached:
+            continue
+        if key in skipped:
+            unread[key] = skipped[key]
+        else:
+            count += 1
+            missing += [key] if count <= 3 else []
+    problems = [f'{count} of {total} images are missing, such as {missing}.'] if count else []
+    unreadable = too_many_skipped(unread, total)
+    return problems + ([unreadable] if unreadable else [])

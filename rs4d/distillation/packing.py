@@ -8,7 +8,7 @@ import torch
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 
-from rs4d.distillation.teacher_cache import TeacherCacheError
+from .teacher_cache import TeacherCacheError
 
 
 @TRANSFORMS.register_module()
