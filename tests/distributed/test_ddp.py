@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
-from training_process import ROOT, Kill, Poison, Record, free_port, run, run_ranks
+from training_process import ROOT, FullDisk, Kill, Poison, Record, free_port, run, run_ranks
 
 from rs4d.datasets.scenes import ensure_scenes
 
@@ -137,6 +137,21 @@ def test_one_of_two_ranks_is_asked_to_stop(
     assert run_ranks(2, [*arguments, '--resume'], environment, tmp_path / 'out') == [0, 0]
     assert 'resumed epoch: 1, iter: 4' in first.read_text()
     assert (tmp_path / 'w' / 'epoch_3.pth').is_file()
+
+
+def test_a_full_disk_ends_all_ranks(environment: dict[str, str], tmp_path: Path) -> None:
+    """Both leave, although only one of them writes, and the last checkpoint stays."""
+    work_dir = tmp_path / 'w'
+    work_dir.mkdir()
+    (work_dir / 'epoch_9.pth.123.part').write_bytes(b'of a run that was killed')
+    arguments = [CONFIG, '--work-dir', work_dir]
+    codes = run_ranks(2, arguments, environment, tmp_path / 'out', FullDisk(writes=1))
+    logs = [(tmp_path / f'out.{rank}.log').read_text() for rank in range(2)]
+    assert codes == [2, 2], logs[0][-1500:]
+    for log in logs:
+        assert "epoch_2.pth' could not be written: File too large" in log.rstrip().split('\n')[-1]
+    assert sorted(file.name for file in work_dir.glob('epoch*')) == ['epoch_1.pth']
+    CheckpointLoader.load_checkpoint(str(work_dir / 'epoch_1.pth'), 'cpu')
 
 
 def test_the_script_starts_two_processes(environment: dict[str, str], tmp_path: Path) -> None:
