@@ -27,8 +27,8 @@ struct Rows {
 struct Direction {
     Rows u, delta;  // (batch, length, channels); delta (batch, length, delta_rank) where there is one
     Rows B, C;      // (batch, length, states)
-    // States before each chunk, (batch, chunks, states, padded_channels); or null. Written by the
-    // forward pass, read by the backward pass, which computes them again where they are null.
+    // States before each chunk, (batch, chunks, states, padded_channels). Written by the forward pass
+    // unless null, read by the backward pass.
     float* boundaries;
     std::int64_t reverse;  // 1: the scan starts at the last row
 };
@@ -126,10 +126,10 @@ struct Ahead {
 // States that advance together, as many as AVX2's registers hold.
 constexpr std::int64_t kStates = 4;
 
-// Moves NB adjacent states of W channels through `steps` steps, adding C h to y where WITH_Y.
+// Moves NB adjacent states of W channels through `steps` steps, adding C h to y.
 // dt, du (= dt u) and y are (steps, tile_stride); A and h are (NB, state_stride). CLAMP as in
 // exp2_parts.
-template <int W, int NB, bool WITH_Y, bool CLAMP>
+template <int W, int NB, bool CLAMP>
 RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const float* dt,
                          const float* du, float* y, const float* B, std::ptrdiff_t B_step,
                          const float* C, std::ptrdiff_t C_step, const float* A, float* h,
@@ -142,8 +142,7 @@ RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const flo
     for (std::int64_t i = 0; i < steps; ++i) {
         const Vec<W> dt_i = load<W>(dt + i * tile_stride);
         const Vec<W> du_i = load<W>(du + i * tile_stride);
-        Vec<W> sum{};
-        if (WITH_Y) sum = load<W>(y + i * tile_stride);
+        Vec<W> sum = load<W>(y + i * tile_stride);
         if (ahead.data != nullptr) __builtin_prefetch(ahead.data + i * ahead.step);
         for (int j = 0; j < NB; ++j) {
             const Exponent<W> exponent = exponent_of<W, CLAMP>(dt_i * a[j]);
@@ -151,9 +150,9 @@ RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const flo
             const Vec<W> kept =
                 CLAMP ? state[j] * exponent.scale() : scaled<W>(state[j], exponent);
             state[j] = kept * exponent.excess() + (kept + du_i * B[i * B_step + j]);
-            if (WITH_Y) sum += state[j] * C[i * C_step + j];
+            sum += state[j] * C[i * C_step + j];
         }
-        if (WITH_Y) store<W>(y + i * tile_stride, sum);
+        store<W>(y + i * tile_stride, sum);
     }
     for (int j = 0; j < NB; ++j) store<W>(h + j * state_stride, state[j]);
 }
@@ -161,7 +160,7 @@ RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const flo
 // The same for all states. The k-th group of states asks for ahead[k] (of kAheads) on its way.
 constexpr std::int64_t kAheads = 4;
 
-template <int W, bool WITH_Y, bool CLAMP>
+template <int W, bool CLAMP>
 RS4D_INLINE void advance_all(std::int64_t states, std::int64_t steps, std::int64_t tile_stride,
                              const float* dt, const float* du, float* y, const float* B,
                              std::ptrdiff_t B_step, const float* C, std::ptrdiff_t C_step,
@@ -170,13 +169,13 @@ RS4D_INLINE void advance_all(std::int64_t states, std::int64_t steps, std::int64
     std::int64_t n = 0;
     for (; n + kStates <= states; n += kStates) {
         const std::int64_t group = n / kStates;
-        const Ahead next = ahead != nullptr && group < kAheads ? ahead[group] : Ahead{nullptr, 0};
-        advance<W, kStates, WITH_Y, CLAMP>(steps, tile_stride, dt, du, y, B + n, B_step, C + n,
+        const Ahead next = group < kAheads ? ahead[group] : Ahead{nullptr, 0};
+        advance<W, kStates, CLAMP>(steps, tile_stride, dt, du, y, B + n, B_step, C + n,
                                            C_step, A + n * state_stride, h + n * state_stride,
                                            state_stride, next);
     }
     for (; n < states; ++n) {
-        advance<W, 1, WITH_Y, CLAMP>(steps, tile_stride, dt, du, y, B + n, B_step, C + n, C_step,
+        advance<W, 1, CLAMP>(steps, tile_stride, dt, du, y, B + n, B_step, C + n, C_step,
                                      A + n * state_stride, h + n * state_stride, state_stride,
                                      Ahead{nullptr, 0});
     }

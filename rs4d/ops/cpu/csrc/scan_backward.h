@@ -41,11 +41,10 @@ struct BackwardScratch {
     float *dt, *u, *du, *dy, *y, *du_grad, *dt_grad;  // (kChunk, G)
     float *state, *scale, *excess;                    // (kChunk + 1, G), (kChunk, G), ...
     float *B_grad, *C_grad;                           // (states, kChunk, 4)
-    float* boundaries;                                // (groups, chunks, states, G)
 
     static RS4D_INLINE std::int64_t size(const Scan& scan, std::int64_t groups) {
         return groups * (3 * scan.states + 2) * G + 9 * kTile + kTile + G +
-               2 * scan.states * kChunk * 4 + (groups * chunks_of(scan) + 1) * scan.states * G;
+               2 * scan.states * kChunk * 4;
     }
 
     RS4D_INLINE BackwardScratch(const Scan& scan, std::int64_t groups, float* memory) {
@@ -72,7 +71,6 @@ struct BackwardScratch {
         excess = take(kTile);
         B_grad = take(scan.states * kChunk * 4);
         C_grad = take(scan.states * kChunk * 4);
-        boundaries = take((groups * chunks_of(scan) + 1) * scan.states * G);
     }
 };
 
@@ -81,8 +79,8 @@ struct TilePlace {
     std::int64_t index, batch, first_step, steps, channel;
 };
 
-// dt, u and du of a tile, and where GRADS also dy (behind scale and gate) and y's skip part.
-template <int W, bool GRADS>
+// dt, u and du of a tile, dy (behind scale and gate) and y's skip part.
+template <int W>
 RS4D_INLINE void load_tile(const BackwardTask& task, const TilePlace& place,
                            const BackwardScratch<W>& tile) {
     const Scan& scan = *task.scan;
@@ -102,18 +100,16 @@ RS4D_INLINE void load_tile(const BackwardTask& task, const TilePlace& place,
             const Vec<W> delta = delta_of<W>(scan, rows(direction.delta), bias);
             store<W>(tile.dt + at, delta);
             store<W>(tile.du + at, delta * u);
-            if (GRADS) {
-                Vec<W> dy = rows(task.grads->y) * factor;
-                if (scan.z.data != nullptr) {
-                    const Vec<W> z = rows(scan.z);
-                    dy *= z * sigmoid<W>(z);
-                }
-                store<W>(tile.u + at, u);
-                store<W>(tile.dy + at, dy);
-                store<W>(tile.y + at, scan.D == nullptr ? Vec<W>{} : skip * u);
-                store<W>(tile.du_grad + at, Vec<W>{});
-                store<W>(tile.dt_grad + at, Vec<W>{});
+            Vec<W> dy = rows(task.grads->y) * factor;
+            if (scan.z.data != nullptr) {
+                const Vec<W> z = rows(scan.z);
+                dy *= z * sigmoid<W>(z);
             }
+            store<W>(tile.u + at, u);
+            store<W>(tile.dy + at, dy);
+            store<W>(tile.y + at, scan.D == nullptr ? Vec<W>{} : skip * u);
+            store<W>(tile.du_grad + at, Vec<W>{});
+            store<W>(tile.dt_grad + at, Vec<W>{});
         }
     }
 }
@@ -225,32 +221,6 @@ RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& place,
     }
 }
 
-// States before each chunk of a group of channels, where the forward pass did not keep them.
-template <int W>
-RS4D_INLINE void find_boundaries(const BackwardTask& task, TilePlace place,
-                                 const BackwardScratch<W>& tile, const float* A,
-                                 float* boundaries) {
-    constexpr std::int64_t G = BackwardScratch<W>::G;
-    const Scan& scan = *task.scan;
-    const Direction& direction = scan.direction[place.index];
-    const std::int64_t size = scan.states * G;
-    std::fill(boundaries, boundaries + size, 0.0f);
-    for (std::int64_t chunk = 0; chunk + 1 < chunks_of(scan); ++chunk) {
-        place.first_step = chunk * kChunk;
-        place.steps = kChunk;
-        load_tile<W, false>(task, place, tile);
-        float* h = boundaries + (chunk + 1) * size;
-        std::copy(h - size, h, h);
-        const float* B = row_at(scan, direction.B, direction, place.batch, place.first_step);
-        for (int g = 0; g < kGroup; ++g) {
-            advance_all<W, false, true>(scan.states, place.steps, G, tile.dt + g * W,
-                                        tile.du + g * W, nullptr, B,
-                                        step_stride(direction.B, direction), B, 0, A + g * W,
-                                        h + g * W, G, nullptr);
-        }
-    }
-}
-
 // The block's part of the gradients of B or C in one chunk: (states, kChunk, 4) to rows.
 RS4D_INLINE void store_sums(const Scan& scan, const Direction& direction, std::int64_t first_step,
                             std::int64_t steps, const float* sums, float* rows) {
@@ -275,15 +245,7 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
     const std::int64_t states = scan.states, chunks = chunks_of(scan);
     const std::ptrdiff_t B_step = step_stride(direction.B, direction);
     const std::ptrdiff_t C_step = step_stride(direction.C, direction);
-    const bool kept = direction.boundaries != nullptr;
     std::fill(scratch.carry, scratch.carry + (last - first) * states * G, 0.0f);
-    if (!kept) {
-        for (std::int64_t group = 0; group < last - first; ++group) {
-            find_boundaries<W>(task, {index, batch, 0, 0, (first + group) * G}, scratch,
-                               scratch.A + group * states * G,
-                               scratch.boundaries + group * chunks * states * G);
-        }
-    }
     for (std::int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
         TilePlace place{index, batch, chunk * kChunk, 0, 0};
         place.steps = std::min(kChunk, scan.length - place.first_step);
@@ -291,17 +253,15 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
         const float* C = row_at(scan, direction.C, direction, batch, place.first_step);
         for (std::int64_t group = 0; group < last - first; ++group) {
             place.channel = (first + group) * G;
-            load_tile<W, true>(task, place, scratch);
-            const float* start = kept ? direction.boundaries + (batch * chunks + chunk) * states *
-                                                                   padded_channels(scan) +
-                                            place.channel
-                                      : scratch.boundaries + (group * chunks + chunk) * states * G;
-            const std::int64_t start_stride = kept ? padded_channels(scan) : G;
+            load_tile<W>(task, place, scratch);
+            const std::int64_t padded = padded_channels(scan);
+            const float* start =
+                direction.boundaries + (batch * chunks + chunk) * states * padded + place.channel;
             for (std::int64_t n = 0; n < states; ++n) {
                 const std::int64_t at = (group * states + n) * G, sums = n * kChunk * 4;
                 const auto run = [&](auto with_y) __attribute__((always_inline)) {
                     sweep<W, decltype(with_y)::value>(
-                        scratch, place.steps, start + n * start_stride, B + n, B_step, C + n,
+                        scratch, place.steps, start + n * padded, B + n, B_step, C + n,
                         C_step, scratch.A + at, scratch.A_grad + at, scratch.carry + at,
                         scratch.B_grad + sums, scratch.C_grad + sums, group == 0);
                 };

@@ -198,7 +198,7 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                 look_ahead(task, index, batch, chunk + at_end, at_end ? first * W : channel + W,
                            ahead);
                 const auto advance_tile = [&](auto clamp) __attribute__((always_inline)) {
-                    advance_all<W, true, decltype(clamp)::value>(
+                    advance_all<W, decltype(clamp)::value>(
                         states, steps, W, dt, du, y, B, step_stride(direction.B, direction), C,
                         step_stride(direction.C, direction), A + (v - first) * per_vector, state, W,
                         ahead);
