@@ -13,7 +13,7 @@ default_hooks = dict(
     latest=dict(type='LatestCheckpointHook'),  # work_dirs/<config>/latest.pth, which stage 2 reads
     non_finite_loss=dict(type='NonFiniteLossHook'),  # says which steps were left out
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='DetVisualizationHook'),
+    visualization=dict(type='InstanceVisualizationHook'),
     # images_per_s and memory among the scalars.
     throughput=dict(type='ThroughputHook'),
     # A bar with the time to go, if the output is a terminal.

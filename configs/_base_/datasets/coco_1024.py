@@ -10,7 +10,7 @@ scale_range = (0.1, 2.0)  # of the input size, then a crop of at most the input 
 pad_val = dict(img=(104, 116, 124), masks=0)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     '${flip}',
     dict(
@@ -32,7 +32,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(type='Resize', scale='${image_size}', keep_ratio=True),
     dict(type='PadKeepingShape', size='${image_size}', pad_val='${pad_val}'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),

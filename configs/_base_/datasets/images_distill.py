@@ -10,7 +10,7 @@ num_workers = 1
 pad_val = dict(img=(104, 116, 124), masks=0)
 
 train_pipeline = [
-    dict(type='LoadReducedImage'),  # in full, also from SA-1B's tars
+    dict(type='LoadImage'),  # in full, also from SA-1B's tars
     dict(
         type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']
     ),
@@ -26,7 +26,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadReducedImage'),
+    dict(type='LoadImage'),
     dict(type='Resize', scale='${image_size}', keep_ratio=True),
     dict(type='PadKeepingShape', size='${image_size}', pad_val='${pad_val}'),
     dict(
