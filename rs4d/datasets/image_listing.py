@@ -30,9 +30,10 @@ _FOREIGN = {
 }
 
 _REMEDY = (
-    'SA-1B is expected as shards, SA1B/sa_000000.tar as they are published or SA1B/sa_000000/sa_*.jpg '
-    'extracted; any folder of images will do, nested or not. data/README.md says where SA-1B comes '
-    'from. Set the environment variable RS4D_DATA_ROOT to the folder that holds SA1B.'
+    'Set data_root to a folder of images, nested or not, in the config or by --cfg-options '
+    'data_root=DIR, or RS4D_DATA_ROOT to the folder above it. SA-1B is read as shards, '
+    'SA1B/sa_000000.tar as they are published or SA1B/sa_000000/sa_*.jpg extracted; data/README.md '
+    'says where it comes from.'
 )
 
 _ARCHIVES = ('.tar', *COMPRESSED)

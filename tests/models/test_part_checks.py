@@ -1,42 +1,45 @@
 """Parts that do not fit each other are told before anything runs."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from rs4d.config import load_config
 from rs4d.errors import ConfigError
 from rs4d.models.part_checks import check_parts
 
-MODELS_FOLDER = 'configs/_base_/models'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 SMALL = dict(embed_dims=192, num_layers=6, inner_dims=32)
 
 
 def build(name: str, **changes: Any) -> nn.Module:
-    cfg = Config.fromfile(f'{MODELS_FOLDER}/{name}.py')
-    cfg.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
+    options = {f'model.{key}': value for key, value in changes.items()}
+    cfg = load_config(CONFIGS / f'{name}_ssdd.py', options)
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg.model)
 
 
 def tiny(**changes: Any) -> nn.Module:
-    return build('mask-rcnn_rsmamba-tiny', **{'backbone.arch': SMALL}, **changes)
+    return build('rs4d/rs4d-tiny_bbox', **{'backbone.arch': SMALL}, **changes)
 
 
 def test_what_agrees_passes() -> None:
     check_parts(tiny())
     check_parts(nn.Linear(1, 1))
+    # Configs take the neck's stride from the encoder.
+    check_parts(tiny(**{'backbone.patch_size': 16}))
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
         (
-            {'backbone.patch_size': 16},
-            r'neck\[1\] \(SimpleFPN\): in_stride is 8.*neck\[0\].* has stride 16',
+            {'neck.1.in_stride': 16},
+            r'neck\[1\] \(SimpleFPN\): in_stride is 16.*neck\[0\].* has stride 8',
         ),
         ({'backbone.out_indices': (3, 5)}, r'neck\[0\].*in_channels.*RSMamba.*\(192, 192\)'),
         ({'neck.0.in_channels': 96}, r'in_channels is \(96, 96, 96\).*192'),
@@ -63,7 +66,7 @@ def test_what_differs_is_said(changes: dict[str, Any], message: str) -> None:
 def test_prompts_are_decoded_over_a_map_of_the_width_that_was_said() -> None:
     changes = {'backbone.arch': SMALL, 'roi_head.mask_head.embedding_channels': 256}
     with pytest.raises(ConfigError, match=r'embedding_channels is 256.*RSMamba.*192 channels'):
-        check_parts(build('prompt_rsmamba-tiny', **changes))
+        check_parts(build('rs4d/rs4d-tiny_prompt', **changes))
 
 
 @pytest.mark.parametrize(
@@ -84,16 +87,16 @@ def test_prompts_are_decoded_over_a_map_of_the_width_that_was_said() -> None:
     ],
 )
 def test_single_stage_heads(name: str, changes: dict[str, Any], message: str) -> None:
-    check_parts(build(f'{name}_rsmamba-base'))
+    check_parts(build(f'rs4d/rs4d-base_{name}'))
     with pytest.raises(ConfigError, match=message):
-        check_parts(build(f'{name}_rsmamba-base', **changes))
+        check_parts(build(f'rs4d/rs4d-base_{name}', **changes))
 
 
 def test_pyramid_of_timms_maps_under_mmdetections_neck() -> None:
     backbone = dict(type='TimmEncoder', model_name='resnet18', out_indices=(1, 2, 3, 4))
     neck = dict(type='FPN', in_channels=[64, 128, 256, 512], out_channels=256, num_outs=5)
     changes = {'backbone': dict(_delete_=True, **backbone), 'neck': dict(_delete_=True, **neck)}
-    check_parts(build('mask-rcnn_r50', **changes))
+    check_parts(build('baselines/mask-rcnn_r50', **changes))
     changes['backbone'] = dict(changes['backbone'], out_indices=(0, 1, 2, 3))
     with pytest.raises(ConfigError, match=r'neck \(FPN\): in_channels.*\(64, 64, 128, 256\)'):
-        check_parts(build('mask-rcnn_r50', **changes))
+        check_parts(build('baselines/mask-rcnn_r50', **changes))
