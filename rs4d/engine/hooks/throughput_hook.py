@@ -11,6 +11,8 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from rs4d.errors import ConfigError
+
 
 @HOOKS.register_module()
 class ThroughputHook(Hook):
@@ -24,7 +26,7 @@ class ThroughputHook(Hook):
         window_size: Number of steps that are averaged.
 
     Raises:
-        ValueError: If that is below 1.
+        ConfigError: If that is below 1.
     """
 
     # After IterTimerHook and before LoggerHook.
@@ -32,7 +34,7 @@ class ThroughputHook(Hook):
 
     def __init__(self, window_size: int = 50) -> None:
         if window_size < 1:
-            raise ValueError(
+            raise ConfigError(
                 f'ThroughputHook: window_size={window_size} is below 1; it is a number of steps.'
             )
         self._steps: deque[tuple[int, float]] = deque(maxlen=window_size)

@@ -11,6 +11,8 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 
+from rs4d.errors import ConfigError
+
 
 class SkipNonFinite(OptimWrapper):
     """Mixin: a loss that is infinite or no number moves nothing, running statistics included.
@@ -169,12 +171,12 @@ class SkippingOptimWrapper(SkipNonFinite):
         **kwargs: Likewise.
 
     Raises:
-        ValueError: ``autocast`` is something else; float16 is the other class's.
+        ConfigError: ``autocast`` is something else; float16 is the other class's.
     """
 
     def __init__(self, *args: Any, autocast: str | None = None, **kwargs: Any) -> None:
         if autocast not in (None, 'bfloat16'):
-            raise ValueError(
+            raise ConfigError(
                 f"SkippingOptimWrapper: autocast is {autocast!r}; choose 'bfloat16' or None. float16 "
                 "needs its losses scaled: type='SkippingAmpOptimWrapper', dtype='float16'."
             )

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from rs4d.engine import ThroughputHook
 from rs4d.engine.hooks import throughput_hook
+from rs4d.errors import ConfigError
 
 
 @pytest.fixture
@@ -115,5 +116,5 @@ def test_on_gpus_the_memory_is_mmengines(
 
 
 def test_a_window_of_nothing() -> None:
-    with pytest.raises(ValueError, match='window_size=0'):
+    with pytest.raises(ConfigError, match='window_size=0'):
         ThroughputHook(window_size=0)

@@ -6,6 +6,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from rs4d.engine import SkippingOptimWrapper
+from rs4d.errors import ConfigError
 
 LOSSES = torch.tensor([1.0, 3.0, float('nan'), 5.0, float('inf'), 7.0])
 
@@ -109,7 +110,7 @@ def test_bfloat16() -> None:
 
 def test_autocast_of_another_name() -> None:
     model = nn.Linear(1, 1)
-    with pytest.raises(ValueError, match='SkippingAmpOptimWrapper'):
+    with pytest.raises(ConfigError, match='SkippingAmpOptimWrapper'):
         SkippingOptimWrapper(
             optimizer=torch.optim.SGD(model.parameters(), lr=1.0), autocast='float16'
         )
