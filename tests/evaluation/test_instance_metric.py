@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from rs4d.datasets import AnnotationError, DatasetNotFoundError
+from rs4d.datasets.coco_file import CocoIndex
 from rs4d.evaluation import InstanceMetric
 
 NAMES = ('ship', 'pier')
@@ -107,6 +108,13 @@ def test_perfect_predictions_of_real_sets_score_one(data_root: Callable[[str], P
         classes = [category['name'] for category in content['categories']]
         scores = score(file, perfect(file), classes)
         assert scores['coco/bbox_mAP'] == scores['coco/segm_mAP'] == 1.0
+
+
+def test_files_without_info(tmp_path: Path) -> None:
+    # pycocotools 2.0.9 and 2.0.10 look it up when they index predictions.
+    content = json.loads(write(tmp_path).read_text())
+    assert 'info' not in content
+    assert CocoIndex(content).dataset['info'] == {}
 
 
 def test_nothing_predicted_scores_zero(tmp_path: Path) -> None:
