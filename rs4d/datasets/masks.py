@@ -81,6 +81,7 @@ class MaskTable:
         self._owners: list[int] = []
         self._masks: list[Any] = []
         self._masked: list[int] = []
+        self._pixels: list[int] = []
         self._refused: list[int] = []
 
     def add(self, number: int, segmentation: Any, width: int, height: int) -> None:
@@ -124,9 +125,13 @@ class MaskTable:
             what = 'no run lengths' if counts is None else f'{counts.sum()} pixels'
             self._report('malformed masks', number, f'{what}, image {size}')
             return
-        uncompressed = dict(size=size, counts=counts.tolist())
-        self._masks.append(coco_mask.frPyObjects(uncompressed, *size))
+        text = mask['counts']
+        compressed = dict(size=size, counts=text.encode() if isinstance(text, str) else text)
+        if isinstance(text, list):
+            compressed = coco_mask.frPyObjects(compressed, *size)
+        self._masks.append(compressed)
         self._masked.append(number)
+        self._pixels.append(int(counts[1::2].sum()))
 
     def measure(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Measure what was taken up.
@@ -143,7 +148,7 @@ class MaskTable:
         if self._masks:
             boxes = coco_mask.toBbox(self._masks)
             extents[self._masked] = np.c_[boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]
-            solid[self._masked] = coco_mask.area(self._masks) > 0
+            solid[self._masked] = np.array(self._pixels) > 0
         if self._starts:
             self._measure_polygons(extents, solid)
         return extents, solid

@@ -180,11 +180,15 @@ def test_crowds_are_no_usable_instances() -> None:
     assert checked.findings == []
 
 
-def test_file_of_many_instances_is_checked_in_seconds() -> None:
-    content = coco(*(annotation(i) for i in range(50_000)))
-    start = time.perf_counter()
+@pytest.mark.parametrize('masks', [False, True])
+def test_file_of_many_instances_is_checked_in_seconds(masks: bool) -> None:
+    mask = np.zeros((40, 60), bool)
+    mask[20:30, 30:50] = True
+    changes = dict(segmentation=encode_rle(mask)) if masks else {}
+    content = coco(*(annotation(i, **changes) for i in range(10_000)))
+    start = time.process_time()
     assert found(content) == {}
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 def test_file_listed_twice() -> None:
