@@ -5,9 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
-from rs4d.distillation.teacher_cache import EMBEDDING
 from rs4d.errors import ConfigError
 from rs4d.models.backbones import Encoder
+
+from .teacher_cache import EMBEDDING
 
 
 def map_name(block: int | None) -> str:

@@ -9,12 +9,13 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from rs4d.distillation.teacher_cache import EMBEDDING, describe_normalisation
+from rs4d.errors import ConfigError
 
 from .agreement import mean_cosine, normalised_l1
 from .encoder_maps import block_channels, encode_blocks
 from .frozen_teacher import FrozenTeacher
 from .matches import EmbeddingMatch, FeatureMatch, adapter, resize_valid, to_grid
+from .teacher_cache import EMBEDDING, describe_normalisation
 from .teacher_cache.cached_teacher import CachedTeacher
 
 
@@ -49,7 +50,7 @@ class FeatureDistiller(BaseModel):
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: If only one of ``teacher_mean`` and ``teacher_std`` is given, or they are given
+        ConfigError: If only one of ``teacher_mean`` and ``teacher_std`` is given, or they are given
             for a data preprocessor that does not normalise; if ``losses`` cannot be what it says.
         TeacherCacheError: If the cache was made with another teacher or normalisation.
     """
@@ -81,7 +82,7 @@ class FeatureDistiller(BaseModel):
         if teacher_cache is None:
             self.teacher = FrozenTeacher(teacher, teacher_dtype)
         elif normalisation is None:
-            raise ValueError(
+            raise ConfigError(
                 'FeatureDistiller: with a teacher_cache, data_preprocessor has to be a config and '
                 'not a module, so that it can be compared with the one that made the cache.'
             )
@@ -216,7 +217,7 @@ class FeatureDistiller(BaseModel):
     def _require_trained_adapter(self, matches: dict[str, FeatureMatch]) -> None:
         trained = any(isinstance(match, EmbeddingMatch) for match in matches.values())
         if not trained and not isinstance(self.adapter, nn.Identity):
-            raise ValueError(
+            raise ConfigError(
                 "FeatureDistiller: the student's last map is as wide as "
                 f"{self.student.embed_dims} channels and the teacher's {self.teacher.embed_dims}, and "
                 'no EmbeddingMatch in losses trains the convolution between them, which the error '
@@ -234,7 +235,7 @@ class FeatureDistiller(BaseModel):
             mean = getattr(self.data_preprocessor, 'mean', None)
             std = getattr(self.data_preprocessor, 'std', None)
             if teacher_mean is None or teacher_std is None or mean is None or std is None:
-                raise ValueError(
+                raise ConfigError(
                     'FeatureDistiller: teacher_mean and teacher_std go together, and with a '
                     'data_preprocessor that has mean and std. Give all four, or neither of the '
                     "teacher's if it was trained with the data_preprocessor's."
@@ -277,7 +278,7 @@ def build_matches(losses: dict[str, dict[str, Any] | None] | None) -> dict[str, 
         Modules by name, not yet connected.
 
     Raises:
-        ValueError: There is none, or a name would not be counted as a loss.
+        ConfigError: There is none, or a name would not be counted as a loss.
     """
     if losses is None:
         losses = dict(loss_embedding=dict(type='EmbeddingMatch'))
@@ -285,7 +286,7 @@ def build_matches(losses: dict[str, dict[str, Any] | None] | None) -> dict[str, 
     # MMEngine adds up what has "loss" in its name, and calls the sum "loss".
     wrong = [name for name in chosen if 'loss' not in name or name == 'loss']
     if wrong or not chosen:
-        raise ValueError(
+        raise ConfigError(
             'FeatureDistiller: losses is a dict from names to configs, such as dict(loss_embedding='
             "dict(type='EmbeddingMatch')); "
             + (f'the names {wrong} should be like loss_blocks.' if wrong else 'it has no entry.')

@@ -8,9 +8,10 @@ from mmdet.registry import MODELS
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from rs4d.distillation.teacher_cache import EMBEDDING
+from rs4d.errors import ConfigError
 
 from .encoder_maps import block_channels, encode_blocks
+from .teacher_cache import EMBEDDING
 
 DTYPES = ('float32', 'float16', 'bfloat16')
 
@@ -28,12 +29,12 @@ class FrozenTeacher:
             ``'float32'``, or ``'float16'`` or ``'bfloat16'`` for half of the memory.
 
     Raises:
-        ValueError: If the dtype is none of these.
+        ConfigError: If the dtype is none of these.
     """
 
     def __init__(self, cfg: dict[str, Any], dtype: str = 'float32') -> None:
         if dtype not in DTYPES:
-            raise ValueError(
+            raise ConfigError(
                 f'FrozenTeacher: dtype {dtype!r} is none of {", ".join(DTYPES)}. Correct teacher_dtype '
                 "in the distiller's config."
             )
@@ -52,7 +53,7 @@ class FrozenTeacher:
         """Channels of the map of a block, or of the last map (None).
 
         Raises:
-            ValueError: The encoder has no such block, or does not return its map.
+            ConfigError: The encoder has no such block.
         """
         return block_channels(self.encoder, block)
 
@@ -94,12 +95,12 @@ class FrozenTeacher:
             ``'embedding'``, the last map (B, embed_dims, H', W'), and ``'block<i>'`` for each block.
 
         Raises:
-            ValueError: The encoder has no such block, or does not return its map.
+            ConfigError: The encoder has no such block.
         """
         self.load()
         self.encoder.to(img.device)
         return encode_blocks(self.encoder, img.to(self.dtype), blocks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'FrozenTeacher':
-        """A copy of the owner, as an average of its weights makes one, shares the teacher."""
+        # A copy of the owner, as an average of its weights makes one, shares the teacher.
         return self

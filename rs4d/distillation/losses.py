@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from rs4d.errors import ConfigError
+
 KINDS = ('l1', 'smooth_l1', 'mse', 'cosine')
 
 
@@ -18,13 +20,13 @@ class FeatureLoss(nn.Module):
         loss_weight: Factor on the result.
 
     Raises:
-        ValueError: If ``kind`` is none of these.
+        ConfigError: If ``kind`` is none of these.
     """
 
     def __init__(self, kind: str = 'l1', beta: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__()
         if kind not in KINDS:
-            raise ValueError(
+            raise ConfigError(
                 f'FeatureLoss: unknown kind {kind!r}. Choose one of {", ".join(KINDS)}.'
             )
         self.kind = kind

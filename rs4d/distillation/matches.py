@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from rs4d.errors import ConfigError
+
 from .encoder_maps import map_name
 
 Channels = Callable[[int | None], int]
@@ -30,7 +32,7 @@ class FeatureMatch(nn.Module):
         teacher_blocks: Those of the teacher.
 
     Raises:
-        ValueError: If the weight is negative.
+        ConfigError: If the weight is negative.
     """
 
     student_blocks: tuple[int, ...] = ()
@@ -39,7 +41,7 @@ class FeatureMatch(nn.Module):
     def __init__(self, loss: dict[str, Any] | None = None, masked_weight: float = 1.0) -> None:
         super().__init__()
         if masked_weight < 0:
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__}: masked_weight={masked_weight} is negative. Use 1 for all '
                 'patches alike, and more for masked ones to weigh more.'
             )
@@ -117,7 +119,7 @@ class BlockMatch(FeatureMatch):
         masked_weight: See :class:`FeatureMatch`.
 
     Raises:
-        ValueError: If the two are empty, negative, or of different lengths.
+        ConfigError: If the two are empty, negative, or of different lengths.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class BlockMatch(FeatureMatch):
         self.student_blocks = _require_blocks(self, 'student_blocks', student_blocks)
         self.teacher_blocks = _require_blocks(self, 'teacher_blocks', teacher_blocks)
         if len(self.student_blocks) != len(self.teacher_blocks):
-            raise ValueError(
+            raise ConfigError(
                 f'BlockMatch: student_blocks={list(student_blocks)} and teacher_blocks='
                 f'{list(teacher_blocks)} are pairs, so both need the same number of blocks.'
             )
@@ -169,7 +171,7 @@ class AggregatedMatch(FeatureMatch):
         masked_weight: See :class:`FeatureMatch`.
 
     Raises:
-        ValueError: If there is no block, or a negative one.
+        ConfigError: If there is no block, or a negative one.
     """
 
     def __init__(
@@ -244,7 +246,7 @@ def resize_valid(valid: Tensor, features: Tensor) -> Tensor:
 
 def _require_blocks(owner: nn.Module, name: str, blocks: Sequence[int]) -> tuple[int, ...]:
     if not blocks or any(block < 0 for block in blocks):
-        raise ValueError(
+        raise ConfigError(
             f'{type(owner).__name__}: {name}={list(blocks)} should name at least one block, counted '
             'from 0.'
         )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rs4d.checkpoints import CheckpointNotFoundError
 from rs4d.distillation import FeatureDistiller
+from rs4d.errors import UserError
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 STUDENT = dict(
@@ -258,7 +259,7 @@ def test_a_teacher_in_half_precision(dtype: str) -> None:
 
 
 def test_an_unknown_precision() -> None:
-    with pytest.raises(ValueError, match=r'float8.*float32, float16, bfloat16'):
+    with pytest.raises(UserError, match=r'float8.*float32, float16, bfloat16'):
         build(teacher_dtype='float8')
 
 
@@ -275,7 +276,7 @@ def test_a_missing_teacher_shows_before_training() -> None:
     ],
 )
 def test_half_a_normalisation(kwargs: dict) -> None:
-    with pytest.raises(ValueError, match='teacher_mean and teacher_std go together'):
+    with pytest.raises(UserError, match='teacher_mean and teacher_std go together'):
         build(**kwargs)
 
 

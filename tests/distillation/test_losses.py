@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from rs4d.distillation.agreement import mean_cosine, normalised_l1
+from rs4d.errors import UserError
 
 
 def maps() -> tuple[Tensor, Tensor, Tensor]:
@@ -41,7 +42,7 @@ def test_padding_has_no_say() -> None:
 
 
 def test_unknown_kind() -> None:
-    with pytest.raises(ValueError, match='l1, smooth_l1, mse, cosine'):
+    with pytest.raises(UserError, match='l1, smooth_l1, mse, cosine'):
         MODELS.build(dict(type='FeatureLoss', kind='l3'))
 
 

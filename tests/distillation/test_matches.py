@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rs4d.distillation import FeatureDistiller
 from rs4d.distillation.encoder_maps import block_channels, encode_blocks
+from rs4d.errors import UserError
 
 SAM = dict(
     type='SAMViT',
@@ -221,12 +222,12 @@ def test_a_timm_teachers_levels() -> None:
     ],
 )
 def test_losses_that_cannot_be(losses: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         build(losses=losses)
 
 
 def test_an_adapter_that_nothing_would_train() -> None:
     narrow = dict(SAM, arch=SAM['arch'] | dict(neck_dims=8))
-    with pytest.raises(ValueError, match='no EmbeddingMatch'):
+    with pytest.raises(UserError, match='no EmbeddingMatch'):
         build(teacher=narrow, losses=dict(loss_blocks=BLOCKS))
     build(teacher=narrow, losses=dict(loss_embedding=EMBEDDING, loss_blocks=BLOCKS))

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/extend.md').read_text(), re.DOTALL)
 MODULES = [block for block in BLOCKS if '_base_' not in block]
 CONFIGS = [block for block in BLOCKS if '_base_' in block]
-NAMES = ['PatchMixer', 'LightMaskHead']
+NAMES = ['PatchMixer', 'LightMaskHead', 'CosineSchedule']
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -28,12 +28,12 @@ def _registered():
 
 
 def test_a_part_takes_under_forty_lines() -> None:
-    assert len(MODULES) == len(CONFIGS) == 2
+    assert len(MODULES) == len(CONFIGS) == len(NAMES)
     for block in MODULES:
         assert len(block.split('@MODELS')[1].splitlines()) < 40
 
 
-@pytest.mark.parametrize(('text', 'name'), zip(CONFIGS, NAMES, strict=True), ids=NAMES)
+@pytest.mark.parametrize(('text', 'name'), zip(CONFIGS[:2], NAMES[:2], strict=True), ids=NAMES[:2])
 def test_a_step_of_training_and_a_prediction(text: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / 'config.py'
     path.write_text(text.replace("'../_base_", f"'{ROOT.as_posix()}/configs/_base_"))
@@ -63,3 +63,15 @@ def test_a_step_of_training_and_a_prediction(text: str, name: str, tmp_path: Pat
     with torch.no_grad():
         (first, _) = model.eval()(**data, mode='predict')
     assert tuple(first.pred_instances.masks.shape[1:]) == tuple(first.ori_shape)
+
+
+def test_a_schedule_of_corruption(tmp_path: Path) -> None:
+    path = tmp_path / 'config.py'
+    path.write_text(CONFIGS[2].replace("'../distill", f"'{ROOT.as_posix()}/configs/distill"))
+    corruption = MODELS.build(load_config(path).model.corruption)
+    found = [float(corruption.mask_ratio)]
+    for updates in (10000, 20000, 30000):
+        corruption.schedule.num_updates.fill_(updates - 1)
+        corruption.schedule.update(torch.tensor(0.5))
+        found.append(float(corruption.mask_ratio))
+    assert found == pytest.approx([0, 0.1, 0.2, 0.2])

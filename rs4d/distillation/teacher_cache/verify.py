@@ -6,12 +6,8 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load
-
-from .errors import TeacherCacheError
-from .header import CacheHeader, read_cache_header
-from .index import ShardRecord, cached_keys, read_index, shard_shapes, tensor_name
+from .header import read_cache_header
+from .index import ShardRecord, cached_keys, read_index
 from .keys import KeySet, key_hash
 from .skipped import read_skipped, too_many_skipped
 
@@ -23,7 +19,7 @@ def verify_cache(
     world_size: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Read every shard and compare it with the index and the header.
+    """Compare the shards with their checksums, and the images with those that should be there.
 
     Args:
         folder: The cache.
@@ -40,7 +36,7 @@ def verify_cache(
         TeacherCacheError: There is no cache, or its index is damaged.
     """
     path = Path(folder)
-    header = read_cache_header(path)
+    read_cache_header(path)
     cached = cached_keys(path)
     problems = _doubled_images(path, cached) + _missing_images(path, cached, keys or ())
     shards = [record.shard for record in read_index(path)]
@@ -49,47 +45,19 @@ def verify_cache(
     mine = range(rank, len(shards), world_size)
     for number, record in enumerate(read_index(path)):
         if number in mine:
-            problems += check_shard(path, record, header)
+            problems += _check_shard(path, record)
             if progress is not None:
                 progress(mine.index(number) + 1, len(mine))
     return problems
 
 
-def check_shard(folder: Path, record: ShardRecord, header: CacheHeader) -> list[str]:
-    """Compare a shard with what the index and the header say of it.
-
-    Args:
-        folder: The cache.
-        record: The index's record.
-        header: The cache's header.
-
-    Returns:
-        What is wrong, a sentence each.
-    """
+def _check_shard(folder: Path, record: ShardRecord) -> list[str]:
     path = folder / record.shard
     if not path.is_file():
         return [f'{record.shard} is missing.']
-    data = path.read_bytes()
-    if sha256(data).hexdigest() != record.sha256:
+    if sha256(path.read_bytes()).hexdigest() != record.sha256:
         return [f'{record.shard} is damaged: its checksum is not that of the index.']
-    try:
-        tensors, shapes = load(data), shard_shapes(path)
-    except (SafetensorError, TeacherCacheError) as error:
-        return [f'{record.shard} cannot be read: {error}.']
-    problems = []
-    if list(shapes) != record.keys:
-        problems.append(f'{record.shard} has other images than the index says.')
-    for key in record.keys:
-        for name, shape in header.maps.items():
-            value = tensors.pop(tensor_name(name, key), None)
-            if value is None or list(value.shape) != shape or not value.isfinite().all():
-                problems.append(
-                    f"{record.shard}: the map '{name}' of '{key}' is missing, of another shape or "
-                    'not finite.'
-                )
-    if tensors:
-        problems.append(f'{record.shard} has tensors of no image in the index.')
-    return problems
+    return []
 
 
 def _doubled_images(folder: Path, cached: KeySet) -> list[str]:
