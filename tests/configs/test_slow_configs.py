@@ -79,7 +79,7 @@ def test_config_trains_and_predicts(
     cfg.update(work_dir='work', experiment_name=names(path), log_level='WARNING')
     # Checkpoints of Adam's state would take half a gigabyte each; other tests look at them.
     cfg.default_hooks.checkpoint = None
-    cfg.default_hooks.latest = None
+    cfg.default_hooks.pop('latest')
     watch = Watch()
     with DefaultScope.overwrite_default_scope('mmdet'):
         runner = AtomicRunner.from_cfg(cfg)
