@@ -1,26 +1,19 @@
 """What the tools say to the person who started them, and what they leave to the one who mends them."""
 
 import errno
-import linecache
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from types import TracebackType
 
 import torch
 
-import rs4d
-from rs4d.compat import MissingMMCVOpError
 from rs4d.errors import UserError, ran_out_of_memory
-
-_PACKAGE = Path(rs4d.__file__).parent
 
 
 def explain(error: BaseException) -> str | None:
     """Put an error that its user can put right into one paragraph.
 
-    Such are the errors that this package raises on purpose, a name that is in no registry, a full
-    disk and a full GPU. Anything else is a bug, whose traceback is worth more than a sentence.
+    Such are all `UserError`s, a name that is in no registry, a full disk and a full memory. Anything
+    else is a bug, whose traceback is worth more than a sentence.
 
     Args:
         error: What was caught.
@@ -29,7 +22,7 @@ def explain(error: BaseException) -> str | None:
         The paragraph, or None for a bug.
     """
     for link in _chain(error):
-        if isinstance(link, (UserError, MissingMMCVOpError)) or _raised_on_purpose(link):
+        if isinstance(link, UserError):
             return _paragraph(str(link))
         if isinstance(link, KeyError) and re.search(r'is not in the .*registry', str(link)):
             return (
@@ -45,8 +38,8 @@ def explain(error: BaseException) -> str | None:
             )
         if ran_out_of_memory(link):
             return (
-                "The machine's memory ran out. Lower train_dataloader.batch_size or the input size, set "
-                'model.backbone.with_cp=True, or lower num_workers of the data loaders (all go '
+                'The memory of this machine ran out. Lower train_dataloader.batch_size or image_size, '
+                'set model.backbone.with_cp=True, or lower num_workers of the data loaders (all go '
                 f'through --cfg-options). What was asked for: {_paragraph(str(link)) or "unknown"}'
             )
         if isinstance(link, OSError) and link.errno == errno.ENOSPC:
@@ -65,20 +58,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-
-
-def _raised_on_purpose(error: BaseException) -> bool:
-    """Whether a ``raise ValueError`` of this package is where the error comes from."""
-    if not isinstance(error, ValueError):
-        return False
-    last: TracebackType | None = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    if last is None:
-        return False
-    file = Path(last.tb_frame.f_code.co_filename)
-    line = linecache.getline(str(file), last.tb_lineno)
-    return file.is_relative_to(_PACKAGE) and line.lstrip().startswith('raise ')
 
 
 def _paragraph(text: str) -> str:

@@ -19,12 +19,14 @@ import torchvision
 from mmengine.logging import print_log
 from torch import Tensor
 
+from rs4d.errors import UserError
+
 from . import torch_ops
 
 EXTENSION = 'mmcv._ext'
 
 
-class MissingMMCVOpError(NotImplementedError):
+class MissingMMCVOpError(UserError, NotImplementedError):
     """An op of mmcv was called that exists only in its compiled extension."""
 
 

@@ -14,6 +14,7 @@ from rs4d.errors import ConfigError
 
 from .packages import find_config
 from .references import expand, resolve
+from .unread import check_options, check_settings
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
@@ -28,7 +29,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
 
     Raises:
         ConfigError: It is missing, does not read, an option does not fit it, or a reference leads
-            nowhere.
+            nowhere, or something is set that nothing reads.
     """
     file = find_config(path)
     if not file.is_file():
@@ -46,6 +47,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             f"The config '{file}', or one in its _base_, is not valid Python: {error}. Correct it "
             'there.'
         ) from error
+    check_options(cfg, options or ())
     for key, value in (options or {}).items():
         with contextlib.suppress(KeyError, IndexError):  # MMEngine says whether a new setting fits
             expand(cfg._cfg_dict, key)
@@ -58,6 +60,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
                 'param_scheduler.1.end=12.'
             ) from error
     resolve(cfg)
+    check_settings(cfg)
     return cfg
 
 

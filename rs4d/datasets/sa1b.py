@@ -8,6 +8,8 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 from numpy.typing import NDArray
 
+from rs4d.errors import ConfigError
+
 from .base import ExplainBrokenImages
 from .broken_images import MAX_BROKEN, BrokenImages
 from .checks import spread
@@ -55,7 +57,7 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
     Raises:
         DatasetNotFoundError: A root or shard is missing, or no image lies in it.
         ImageDecodeError: Several of the files opened are no images, or tars are damaged too much.
-        ValueError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
 
     METAINFO: dict[str, Any] = dict(classes=(), palette=[])
@@ -74,14 +76,14 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         **kwargs: Any,
     ) -> None:
         if split not in ('train', 'val', 'all'):
-            raise ValueError(f"SA1BDataset: split is {split!r}; choose 'train', 'val' or 'all'.")
+            raise ConfigError(f"SA1BDataset: split is {split!r}; choose 'train', 'val' or 'all'.")
         if not 0 < fraction <= 1:
-            raise ValueError(
+            raise ConfigError(
                 f'SA1BDataset: fraction is {fraction}; it has to be above 0 and at most 1.'
             )
         for name, number in (('num_val', num_val), ('count', count)):
             if number is not None and number < 1:
-                raise ValueError(f'SA1BDataset: {name} is {number}; it has to be at least 1.')
+                raise ConfigError(f'SA1BDataset: {name} is {number}; it has to be at least 1.')
         self.roots = [data_root] if isinstance(data_root, str) else list(data_root)
         self.split = split
         self.shards = read_shard_list(shards)

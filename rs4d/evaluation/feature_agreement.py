@@ -7,6 +7,8 @@ import numpy as np
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 
+from rs4d.errors import ConfigError
+
 
 @METRICS.register_module()
 class FeatureAgreement(BaseMetric):
@@ -28,11 +30,11 @@ class FeatureAgreement(BaseMetric):
             data_samples: Dicts with the scalars ``normalised_l1`` and ``cosine``.
 
         Raises:
-            KeyError: If a sample lacks them: the model is no distiller.
+            ConfigError: If a sample lacks them: the model is no distiller.
         """
         for sample in data_samples:
             if 'normalised_l1' not in sample or 'cosine' not in sample:
-                raise KeyError(
+                raise ConfigError(
                     'FeatureAgreement needs normalised_l1 and cosine for each image, but the model '
                     f'predicted {sorted(sample)}. Use it as the evaluator of a FeatureDistiller.'
                 )

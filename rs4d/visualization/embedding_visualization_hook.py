@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from rs4d.distillation import FeatureDistiller
 from rs4d.engine.random_state import kept_random_state
-from rs4d.errors import UserError
+from rs4d.errors import ConfigError, UserError
 
 from .distillation_picture import draw_distillation
 from .distillation_view import view_distillation
@@ -36,7 +36,7 @@ class EmbeddingVisualizationHook(Hook):
         name: Of the picture.
 
     Raises:
-        ValueError: If one of the numbers is below 1.
+        ConfigError: If one of the numbers is below 1.
     """
 
     priority = 'LOW'
@@ -51,7 +51,7 @@ class EmbeddingVisualizationHook(Hook):
         numbers = dict(interval=interval, num_images=num_images, height=height)
         wrong = [f'{key}={value}' for key, value in numbers.items() if value < 1]
         if wrong:
-            raise ValueError(
+            raise ConfigError(
                 f'EmbeddingVisualizationHook: {", ".join(wrong)} should be at least 1. To have no '
                 "pictures, take the hook out of the config's custom_hooks."
             )

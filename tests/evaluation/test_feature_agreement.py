@@ -6,6 +6,8 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 
+from rs4d.errors import ConfigError
+
 
 def test_every_image_counts_the_same() -> None:
     evaluator = Evaluator(METRICS.build(dict(type='FeatureAgreement')))
@@ -23,5 +25,5 @@ def test_every_image_counts_the_same() -> None:
 
 def test_a_model_that_is_no_distiller() -> None:
     metric = METRICS.build(dict(type='FeatureAgreement'))
-    with pytest.raises(KeyError, match=r'pred_instances.*FeatureDistiller'):
+    with pytest.raises(ConfigError, match=r'pred_instances.*FeatureDistiller'):
         metric.process(None, [dict(pred_instances=[])])

@@ -69,9 +69,7 @@ def test_config_with_a_missing_base(rejected: Callable[..., str], tmp_path: Path
 
 
 def test_option_that_is_no_option(call: Call, config: str) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        call('train.py', config, '--cfg-options', 'max_epochs')
-    assert exit_.value.code == 2
+    assert call('train.py', config, '--cfg-options', 'max_epochs')[0] == 2
 
 
 @pytest.mark.parametrize('name', ['train.py', 'test.py'])

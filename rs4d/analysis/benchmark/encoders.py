@@ -5,6 +5,7 @@ from collections.abc import Callable
 import timm
 from torch import nn
 
+from rs4d.errors import ConfigError
 from rs4d.models.backbones import RSMamba
 
 from .peers import HuggingFaceRSMamba
@@ -57,8 +58,8 @@ def build_encoder(name: str, side: int) -> nn.Module:
         The module; it maps (B, 3, side, side) to one map or several.
 
     Raises:
-        ValueError: If there is no encoder of that name.
+        ConfigError: If there is no encoder of that name.
     """
     if name not in ENCODERS:
-        raise ValueError(f"There is no encoder '{name}'. Choose from {', '.join(ENCODERS)}.")
+        raise ConfigError(f"There is no encoder '{name}'. Choose from {', '.join(ENCODERS)}.")
     return ENCODERS[name](side)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from rs4d.errors import ran_out_of_memory
+from rs4d.errors import ConfigError, ran_out_of_memory
 
 from .encoders import build_encoder
 from .steps import make_step
@@ -69,12 +69,12 @@ def status_mib(field: str) -> float:
         MiB.
 
     Raises:
-        RuntimeError: If there is no such line, as on other systems than Linux.
+        ConfigError: If there is no such line, as on other systems than Linux.
     """
     for line in Path('/proc/self/status').read_text().splitlines():
         if line.startswith(f'{field}:'):
             return int(line.split()[1]) * 1024 / MIB
-    raise RuntimeError(f'/proc/self/status has no {field}; memory is measured on Linux only.')
+    raise ConfigError(f'/proc/self/status has no {field}; memory is measured on Linux only.')
 
 
 def _measure(name: str, side: int, training: bool, with_cp: bool, threads: int) -> float:

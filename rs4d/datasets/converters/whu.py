@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from mmengine.logging import MMLogger
 
+from rs4d.errors import ConfigError
 from rs4d.files import refuse_existing, write_json
 
 from ..checks import require_folder
@@ -50,10 +51,10 @@ def convert_whu(
         ImageDecodeError: A file does not decode.
         ExistingFileError: An annotation file exists and ``overwrite`` is off.
         FileWriteError: The disk is full, or may not be written to.
-        ValueError: ``connectivity`` is neither 4 nor 8.
+        ConfigError: ``connectivity`` is neither 4 nor 8.
     """
     if connectivity not in (4, 8):
-        raise ValueError(f'connectivity is {connectivity}; choose 4 or 8.')
+        raise ConfigError(f'connectivity is {connectivity}; choose 4 or 8.')
     root = Path(root)
     remedy = 'Give the folder of WHU that holds {train,val,test}/{image,label}/*.tif.'
     require_folder(root, 'WHU folder', remedy)

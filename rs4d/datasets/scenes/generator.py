@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rs4d.errors import ConfigError
+
 from .optical import draw_optical_scene
 from .sar import draw_sar_scene
 
@@ -44,10 +46,10 @@ def generate_scene(seed: int, index: int, split: str = 'train', size: int = 256)
         The scene, with at least one instance.
 
     Raises:
-        ValueError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
     if split not in SPLITS or size < 64 or seed < 0 or index < 0:
-        raise ValueError(
+        raise ConfigError(
             f'generate_scene(seed={seed}, index={index}, split={split!r}, size={size}): seed and '
             f'index must not be negative, split has to be one of {SPLITS}, size at least 64.'
         )
@@ -60,7 +62,7 @@ def generate_scene(seed: int, index: int, split: str = 'train', size: int = 256)
         if masks:
             labels = np.array([CLASSES.index(name) for name in names], np.int64)
             return Scene(image, np.stack(masks), labels)
-    raise RuntimeError(
+    raise ConfigError(
         f'No object found a place in scene {index} of split {split} with seed {seed} in '
         '100 attempts.'
     )

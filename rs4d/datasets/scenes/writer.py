@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from rs4d.errors import ConfigError
 from rs4d.files import refuse_existing, write_bytes, write_json
 
 from ..masks import encode_rle
@@ -40,11 +41,11 @@ def write_scenes(
 
     Raises:
         ExistingFileError: Scenes are there already and ``overwrite`` is off.
-        ValueError: A number is out of range.
+        ConfigError: A number is out of range.
         FileWriteError: The disk is full, or may not be written to.
     """
     if num_train < 1 or num_val < 1:
-        raise ValueError(
+        raise ConfigError(
             f'num_train={num_train}, num_val={num_val}: both splits need at least one scene.'
         )
     out_dir = Path(out_dir)
@@ -82,7 +83,7 @@ def ensure_scenes(out_dir: str | os.PathLike, **settings: Any) -> list[Path]:
 
     Raises:
         ExistingFileError: Scenes made with other settings are there and ``overwrite`` is off.
-        ValueError: A number is out of range.
+        ConfigError: A number is out of range.
         FileWriteError: The disk is full, or may not be written to.
     """
     values = dict(num_train=1200, num_val=200, size=256, seed=0) | settings

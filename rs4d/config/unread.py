@@ -1,0 +1,180 @@
+"""Settings that nothing reads: misspelt options, keys of a config and arguments of its parts."""
+
+import difflib
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from mmengine import registry as registries
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from rs4d.errors import ConfigError
+
+# Read by MMEngine, MMDetection's tools or this package, beside the runner's own arguments.
+_SETTINGS = ('auto_scale_lr', 'compile', 'find_unused_parameters', 'runner_type', 'tta_model')
+_RUNNER = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
+_KNOWN = frozenset({*_RUNNER, *_SETTINGS, 'custom_imports', 'env_cfg'})
+_LOADER = frozenset(inspect.signature(DataLoader.__init__).parameters) - {'self'}
+# What those who build parts take away before they call a part: of all parts, and of those at a place.
+_TAKEN = frozenset({'type', '_scope_', '_delete_', 'requires_grad', 'init_cfg'})
+_TAKEN_AT = (
+    (r'optim_wrapper(\.\w+)?', {'constructor', 'paramwise_cfg', 'optimizer'}),
+    (r'(train|val|test)_cfg', {'by_epoch'}),
+    (r'param_scheduler.*', {'convert_to_iter_based'}),
+    (r'.*(init_cfg|override)(\.\d+)?', {'name', 'override'}),
+    (r'(custom|default)_hooks\.\w+', {'priority'}),
+    (r'.*\.dcn', {'fallback_on_stride', 'deformable_groups'}),
+)
+
+
+def check_options(cfg: Config, options: Iterable[str]) -> None:
+    """Raise if an option sets what nothing reads.
+
+    Args:
+        cfg: The config, before the options are applied to it.
+        options: Dotted keys, as ``--cfg-options`` has them.
+
+    Raises:
+        ConfigError: Some do; all of them are named, with the nearest name that is read.
+    """
+    _raise(problem for key in options if (problem := _option_problem(cfg._cfg_dict, key)))
+
+
+def check_settings(cfg: Config) -> None:
+    """Raise if a config has a setting that nothing reads, or a part an argument that it does not take.
+
+    A setting is read if the runner or a tool knows it, or the files of the config use its name; else
+    it is wrong where it is nearly one of these.
+
+    Args:
+        cfg: The config, complete.
+
+    Raises:
+        ConfigError: It has; all of them are named, with the nearest name that is read.
+    """
+    scope = cfg.get('default_scope', 'mmdet')
+    _raise([*_unread_settings(cfg), *_unknown_arguments(cfg._cfg_dict, '', scope)])
+
+
+def _raise(problems: Iterable[str]) -> None:
+    found = list(dict.fromkeys(problems))
+    if found:
+        raise ConfigError(' '.join(found))
+
+
+def _option_problem(root: Any, path: str) -> str | None:
+    node, done = root, ''
+    keys = path.split('.')
+    for number, key in enumerate(keys):
+        child = _child(node, key)
+        if child is None or number == len(keys) - 1 or not isinstance(child, dict | list):
+            break
+        node, done = child, f'{done}.{key}' if done else key
+    if not isinstance(node, dict) or key in dict.keys(node):
+        return None
+    present = {str(name) for name in dict.keys(node)}
+    if not done:
+        known = frozenset(present | _KNOWN)
+    elif (taken := _arguments_at(node, done, root.get('default_scope', 'mmdet'))) is not None:
+        known = taken
+    elif re.fullmatch(r'(train|val|test)_dataloader', done):
+        known = frozenset(present | _LOADER)
+    elif _nearest(key, present):
+        known = frozenset(present)
+    else:
+        return None
+    if key in known:
+        return None
+    place = done or 'the config'
+    return f"The option {path}: {place} has no '{key}', and nothing reads it.{_hint(key, known)}"
+
+
+def _child(node: Any, key: str) -> Any:
+    if isinstance(node, dict):
+        return dict.get(node, key)
+    return node[int(key)] if isinstance(node, list) and key.isdigit() else None
+
+
+def _unread_settings(cfg: Config) -> Iterator[str]:
+    for key in dict.keys(cfg._cfg_dict):
+        near = _nearest(key, _KNOWN - {key}, cutoff=0.8)
+        used = re.search(rf'\b{re.escape(key)}\b(?!\s*=[^=])', cfg.text or '')
+        if key not in _KNOWN and near and not used:
+            yield f"The config has '{key}', which nothing reads. Did you mean '{near}'?"
+
+
+def _unknown_arguments(node: Any, where: str, scope: str) -> Iterator[str]:
+    if isinstance(node, dict):
+        taken = _arguments_at(node, where, scope)
+        for key in dict.keys(node):
+            if taken is not None and key not in taken:
+                name = getattr(node['type'], '__name__', node['type'])
+                yield (
+                    f"The config's {where} gives {name} the argument '{key}', which it does not "
+                    f'take.{_hint(key, taken)}'
+                )
+            yield from _unknown_arguments(
+                dict.__getitem__(node, key), f'{where}.{key}' if where else str(key), scope
+            )
+    elif isinstance(node, list | tuple):
+        for number, item in enumerate(node):
+            yield from _unknown_arguments(item, f'{where}.{number}', scope)
+
+
+def _arguments_at(node: dict[str, Any], where: str, scope: str) -> frozenset[str] | None:
+    """The arguments of a config's part; None if it is no part, or one that takes any."""
+    kind = dict.get(node, 'type')
+    found = [kind] if callable(kind) else _named(kind, scope) if isinstance(kind, str) else []
+    all_arguments = [_arguments(part) for part in found]
+    if not found or None in all_arguments:
+        return None
+    extra = [names for pattern, names in _TAKEN_AT if re.fullmatch(pattern, where)]
+    return frozenset(_TAKEN).union(*filter(None, all_arguments), *extra)
+
+
+@functools.cache
+def _named(name: str, scope: str) -> tuple[Callable[..., Any], ...]:
+    """What is registered under a name; a few names, such as RandomSampler, are so several times."""
+    roots = [found for found in vars(registries).values() if isinstance(found, Registry)]
+    parts = []
+    for root in roots:
+        with root.switch_scope_and_registry(scope) as registry:
+            parts.append(registry.get(name))
+    return tuple(part for part in dict.fromkeys(parts) if callable(part))
+
+
+def _arguments(part: Callable[..., Any]) -> frozenset[str] | None:
+    """The names of a part's arguments, through ``**kwargs`` to its bases; None if it takes any."""
+    names: set[str] = set()
+    closed = False
+    for owner in part.__mro__ if isinstance(part, type) else (part,):
+        function = vars(owner).get('__init__') if isinstance(owner, type) else owner
+        if function is None:
+            continue
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        first = not names
+        names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            closed = True
+            if first:
+                break
+        # With several bases, a part may call any of them with what is left.
+    return frozenset(names - {'self'}) if closed else None
+
+
+def _nearest(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = _nearest(name, known, cutoff=0.5)
+    return f" Did you mean '{near}'?" if near else f' It takes {", ".join(sorted(known))}.'

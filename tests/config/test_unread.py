@@ -1,0 +1,84 @@
+"""What nothing reads is an error that names the nearest setting, argument or option."""
+
+from pathlib import Path
+
+import pytest
+
+from rs4d.config import load_config
+from rs4d.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / 'tests' / 'tools' / 'tiny_config.py'
+
+
+@pytest.mark.parametrize(
+    ('option', 'said'),
+    [
+        ({'optim_wraper.optimizer.lr': 1}, "'optim_wraper'.*Did you mean 'optim_wrapper'"),
+        ({'train_dataloder.batch_size': 2}, "Did you mean 'train_dataloader'"),
+        ({'train_dataloader.batchsize': 2}, "train_dataloader has no 'batchsize'.*'batch_size'"),
+        ({'model.backbone.frozen_stage': 1}, "model.backbone has no 'frozen_stage'"),
+        ({'model.backbone.patchsize': 8}, "Did you mean 'patch_size'"),
+        ({'train_cfg.max_epoch': 1}, "Did you mean 'max_epochs'"),
+        ({'default_hooks.checkpoint.intervall': 1}, "Did you mean 'interval'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',
+)
+def test_misspelt_options(option: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_config(TINY, option)
+
+
+def test_all_misspelt_options_are_said_at_once() -> None:
+    with pytest.raises(ConfigError, match=r'optim_wrapper.*train_dataloader'):
+        load_config(TINY, {'optim_wraper.optimizer.lr': 1, 'train_dataloder.batch_size': 2})
+
+
+def test_options_that_something_reads() -> None:
+    options = {
+        'model.backbone.with_cp': True,
+        'optim_wrapper.accumulative_counts': 2,
+        'compile.backend': 'eager',
+        'auto_scale_lr.base_batch_size': 4,
+        'train_dataloader.prefetch_factor': 2,
+        'randomness.seed': 3,
+        'custom_hooks': [],
+    }
+    cfg = load_config(TINY, options)
+    assert cfg.model.backbone.with_cp
+    assert cfg.randomness.seed == 3
+
+
+@pytest.mark.parametrize(
+    ('line', 'said'),
+    [
+        (
+            'model = dict(backbone=dict(frozen_stage=1))',
+            r'model.backbone gives RSMamba .*frozen_st',
+        ),
+        ('train_dataloder = dict(batch_size=2)', "Did you mean 'train_dataloader'"),
+        (
+            "custom_hooks = [dict(type='EarlyStoppingHook', monitor='loss', patiance=1)]",
+            'custom_hooks.0 gives EarlyStoppingHook',
+        ),
+    ],
+)
+def test_misspelt_keys_of_a_config(tmp_path: Path, line: str, said: str) -> None:
+    config = tmp_path / 'own.py'
+    config.write_text(f'_base_ = {str(TINY)!r}\n{line}\n')
+    with pytest.raises(ConfigError, match=said):
+        load_config(config)
+
+
+def test_variables_of_a_config_may_be_named_freely(tmp_path: Path) -> None:
+    config = tmp_path / 'own.py'
+    config.write_text(
+        f'_base_ = {str(TINY)!r}\nmodels = 3\ntrain_cfgs = dict(max_epochs=2)\n'
+        'train_cfg = train_cfgs\ntrain_dataloader = dict(batch_size=models)\n'
+    )
+    assert load_config(config).train_dataloader.batch_size == 3
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('[!_]*/*bbox_ssdd.py')), ids=str)
+def test_shipped_configs_pass(path: Path) -> None:
+    load_config(path)
