@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 SOURCES = Path('rs4d/ops/cpu/csrc')
@@ -18,6 +19,16 @@ class BuildKernels(build_ext):
     def get_export_symbols(self, ext: Extension) -> list[str]:
         """Return none: there is no module init function to export."""
         return []
+
+
+class KernelWheel(bdist_wheel):
+    """Tags the wheel by what is in it: the kernels fit any Python 3, but one kind of machine."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Return the tags for Python, ABI and platform."""
+        build = self.get_finalized_command('build_ext')
+        library = Path(build.build_lib, build.get_ext_filename('rs4d.ops._cpu_kernels'))
+        return 'py3', 'none', super().get_tag()[2] if library.is_file() else 'any'
 
 
 setup(
@@ -43,5 +54,5 @@ setup(
             optional=True,
         )
     ],
-    cmdclass={'build_ext': BuildKernels},
+    cmdclass={'build_ext': BuildKernels, 'bdist_wheel': KernelWheel},
 )

@@ -4,11 +4,12 @@ Importing the package registers its models, data sets, hooks and metrics with MM
 ``custom_imports = dict(imports=['rs4d'])`` is all that a config needs.
 """
 
-from .compat import ensure_mmcv_ops, quiet_others
+from .compat import ensure_mmcv_ops, name_configs_of, quiet_others
 
 # MMDetection imports mmcv.ops as soon as its registries fill; this has to come first.
 ensure_mmcv_ops()
 quiet_others()
+name_configs_of('rs4d')
 
 from . import datasets, distillation, engine, evaluation, models, visualization  # noqa: E402
 

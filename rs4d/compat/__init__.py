@@ -1,5 +1,6 @@
 """The one place that adapts to versions of other people's packages."""
 
+from .config_names import name_configs_of
 from .mmcv_ops import MissingMMCVOpError, ensure_mmcv_ops
 from .mmengine_checkpoints import read_mmengine_checkpoints_with
 from .quiet import quiet_others
@@ -7,6 +8,7 @@ from .quiet import quiet_others
 __all__ = [
     'MissingMMCVOpError',
     'ensure_mmcv_ops',
+    'name_configs_of',
     'quiet_others',
     'read_mmengine_checkpoints_with',
 ]

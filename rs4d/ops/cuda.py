@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from rs4d.errors import ConfigError
+
 from . import definition
 from .definition import gated, in_scan_order
 
@@ -80,10 +82,10 @@ def scan(
     """Scan float32 tensors; arguments and result as `rs4d.ops.definition.scan_by`.
 
     Raises:
-        ValueError: If there are more states than the kernel takes.
+        ConfigError: If there are more states than the kernel takes.
     """
     if A.shape[1] > MAX_STATES:
-        raise ValueError(
+        raise ConfigError(
             f"The scan engine 'cuda' takes up to {MAX_STATES} states a channel, but A has the shape "
             f"{tuple(A.shape)}. Choose the engine 'triton' or 'chunked'."
         )
