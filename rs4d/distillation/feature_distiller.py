@@ -74,7 +74,7 @@ class FeatureDistiller(BaseModel):
             normalisation = describe_normalisation(data_preprocessor, teacher_mean, teacher_std)
             data_preprocessor = data_preprocessor and MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
-        matches = build_matches(losses)
+        matches = _build_matches(losses)
         self.student_blocks = _union(match.student_blocks for match in matches.values())
         self.teacher_blocks = _union(match.teacher_blocks for match in matches.values())
         self.student = MODELS.build(student)
@@ -268,18 +268,8 @@ def valid_area(inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Te
     return valid
 
 
-def build_matches(losses: dict[str, dict[str, Any] | None] | None) -> dict[str, FeatureMatch]:
-    """Build the entries of a distiller's ``losses``.
-
-    Args:
-        losses: Configs by name; None for the default.
-
-    Returns:
-        Modules by name, not yet connected.
-
-    Raises:
-        ConfigError: There is none, or a name would not be counted as a loss.
-    """
+def _build_matches(losses: dict[str, dict[str, Any] | None] | None) -> dict[str, FeatureMatch]:
+    """Build the entries of a distiller's ``losses``, not yet connected."""
     if losses is None:
         losses = dict(loss_embedding=dict(type='EmbeddingMatch'))
     chosen = {name: cfg for name, cfg in losses.items() if cfg is not None}

@@ -203,28 +203,12 @@ class AggregatedMatch(FeatureMatch):
 
 
 def adapter(student: int, teacher: int) -> nn.Module:
-    """What brings a student's map to the teacher's width: a 1x1 convolution, if they differ.
-
-    Args:
-        student: Channels of the student's map.
-        teacher: Channels of the teacher's.
-
-    Returns:
-        A module.
-    """
+    """What brings a student's map to the teacher's width: a 1x1 convolution, if they differ."""
     return nn.Identity() if student == teacher else nn.Conv2d(student, teacher, 1)
 
 
 def to_grid(features: Tensor, target: Tensor) -> Tensor:
-    """Resample a map to another's grid.
-
-    Args:
-        features: (B, C, h, w).
-        target: (B, ., H, W).
-
-    Returns:
-        (B, C, H, W); ``features`` itself if it has that grid.
-    """
+    """Resample a map (B, C, h, w) to the grid of another (B, ., H, W), if it has not got it."""
     if features.shape[-2:] == target.shape[-2:]:
         return features
     # Antialiased, so that every cell of a finer student map counts and gets a gradient.
@@ -232,15 +216,7 @@ def to_grid(features: Tensor, target: Tensor) -> Tensor:
 
 
 def resize_valid(valid: Tensor, features: Tensor) -> Tensor:
-    """Mark the cells of a feature map with any image in them.
-
-    Args:
-        valid: 1 on the image and 0 on padding, (B, 1, H, W).
-        features: (B, C, h, w).
-
-    Returns:
-        (B, 1, h, w), of the dtype of ``features``.
-    """
+    """Mark the cells of a map (B, C, h, w) with any image in them, (B, 1, h, w)."""
     return F.adaptive_max_pool2d(valid.float(), features.shape[-2:]).to(features.dtype)
 
 

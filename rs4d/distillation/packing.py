@@ -10,6 +10,8 @@ from mmdet.registry import TRANSFORMS
 
 from .teacher_cache import TeacherCacheError
 
+META_KEYS = ('img_id', 'img_path', 'img_key', 'ori_shape', 'img_shape', 'scale_factor')
+
 
 @TRANSFORMS.register_module()
 class PackDistillInputs(PackDetInputs):
@@ -19,17 +21,7 @@ class PackDistillInputs(PackDetInputs):
         meta_keys: Which entries of the sample go into its meta information.
     """
 
-    def __init__(
-        self,
-        meta_keys: Sequence[str] = (
-            'img_id',
-            'img_path',
-            'img_key',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-        ),
-    ) -> None:
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
         super().__init__(meta_keys)
 
     def transform(self, results: dict) -> dict[str, Any]:

@@ -70,14 +70,7 @@ class TeacherEncoder:
 
     @torch.no_grad()
     def __call__(self, images: Sequence[LoadedImage]) -> list[dict[str, Tensor]]:
-        """Encode a batch.
-
-        Args:
-            images: With pixels.
-
-        Returns:
-            For each image its maps (C, H, W) by name, on the CPU.
-        """
+        """Encode images with pixels; for each its maps (C, H, W) by name, on the CPU."""
         data: dict[str, Any] = dict(
             inputs=[image.pixels for image in images],
             data_samples=[
@@ -90,15 +83,7 @@ class TeacherEncoder:
         return [{name: value[i] for name, value in on_cpu.items()} for i in range(len(images))]
 
     def header(self, pipeline: list[dict[str, Any]], image: LoadedImage) -> CacheHeader:
-        """Say what a cache of this teacher is of.
-
-        Args:
-            pipeline: What makes the pixels.
-            image: Any image; it is encoded to see how large the maps are.
-
-        Returns:
-            The header.
-        """
+        """Say what a cache of this teacher is of; an image is encoded to see how large the maps are."""
         pixels = cast(Tensor, image.pixels)
         return CacheHeader(
             pipeline=pipeline,
@@ -146,14 +131,7 @@ class Work:
         return self.missing * self.header.bytes_per_image if self.header else 0
 
     def require_space(self, folder: str | os.PathLike[str]) -> None:
-        """Raise if the disk is too small.
-
-        Args:
-            folder: The cache.
-
-        Raises:
-            TeacherCacheError: It is.
-        """
+        """Raise if the disk of the cache is too small."""
         free = free_space(folder)
         if self.bytes > free:
             raise TeacherCacheError(
@@ -263,15 +241,7 @@ def skipped_of(folder: str | os.PathLike[str], images: ImagesToCache) -> dict[st
 
 
 def require_readable(folder: str | os.PathLike[str], images: ImagesToCache) -> None:
-    """Raise if too many of a config's images could not be read.
-
-    Args:
-        folder: The cache.
-        images: All images.
-
-    Raises:
-        TeacherCacheError: They are too many.
-    """
+    """Raise if too many of a config's images could not be read."""
     problem = too_many_skipped(skipped_of(folder, images), len(images))
     if problem is not None:
         raise TeacherCacheError(f"The teacher cache '{folder}': {problem}")

@@ -86,14 +86,7 @@ class CacheHeader:
             )
 
     def write(self, folder: Path) -> None:
-        """Write the header, unless another rank already has.
-
-        Args:
-            folder: The cache.
-
-        Raises:
-            TeacherCacheError: The folder has the header of another cache.
-        """
+        """Write the header, unless another rank already has; that of another cache is an error."""
         own = folder / f'{HEADER}.of{os.getpid()}'
         write_json(own, dict(format=FORMAT, version=VERSION, **asdict(self)), indent=1)
         try:

@@ -159,11 +159,7 @@ class ImagesToCache(Dataset):
         return np.sort(self._rows[wanted])
 
     def require_repeatable(self) -> None:
-        """Make some images several times and compare the pixels.
-
-        Raises:
-            TeacherCacheError: They differ from time to time.
-        """
+        """Make some images several times, and raise if the pixels differ from time to time."""
         for row in range(min(_TRIES, len(self))):
             first = self[row].pixels
             for _ in range(_TRIES - 1):

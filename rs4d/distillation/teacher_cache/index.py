@@ -61,17 +61,7 @@ def append_record(folder: Path, rank: int, record: ShardRecord) -> None:
 
 
 def read_index(folder: Path) -> Iterator[ShardRecord]:
-    """Read all ranks' parts of the index.
-
-    Args:
-        folder: The cache.
-
-    Yields:
-        The shards.
-
-    Raises:
-        TeacherCacheError: A line is damaged.
-    """
+    """Read all ranks' parts of the index, a shard at a time."""
     for path in sorted(folder.glob('index-rank*.jsonl')):
         yield from read_lines(path, ShardRecord, _REMAKE)
 
@@ -79,12 +69,7 @@ def read_index(folder: Path) -> Iterator[ShardRecord]:
 def repair_index(folder: Path, rank: int) -> int:
     """Bring a rank's part of the index in line with its shards, after a kill or a deletion.
 
-    Args:
-        folder: The cache.
-        rank: The rank; no other process may be writing for it.
-
-    Returns:
-        The number of the rank's next shard.
+    No other process may be writing for the rank. Returns the number of its next shard.
     """
     remove_parts(folder, f'rank{rank:05d}-')
     remove_parts(folder, f'index-rank{rank:05d}')
@@ -106,11 +91,7 @@ def repair_index(folder: Path, rank: int) -> int:
 
 
 def cached_keys(folder: Path) -> KeySet:
-    """Find the images that all ranks' shards have, also those that the index does not know yet.
-
-    Args:
-        folder: The cache, which need not be there.
-    """
+    """Find the images that all ranks' shards have, also those that the index does not know yet."""
     shards = {path.name for path in folder.glob('rank*.safetensors')}
     hashes: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     for record in read_index(folder):
@@ -128,17 +109,7 @@ def describe_shard(shard: Path) -> ShardRecord:
 
 
 def shard_shapes(shard: Path) -> dict[str, list[int]]:
-    """Read from a shard how much of each of its images is not padding.
-
-    Args:
-        shard: The file.
-
-    Returns:
-        Height and width of the image's own area by key.
-
-    Raises:
-        TeacherCacheError: The file is damaged.
-    """
+    """Read from a shard, by key, height and width of the part of each image that is not padding."""
     try:
         with safe_open(shard, 'pt') as file:
             return json.loads(file.metadata()['img_shapes'])

@@ -14,12 +14,7 @@ T = TypeVar('T')
 
 
 def append_line(path: Path, **entry: Any) -> None:
-    """Add an entry, and wait until it is on the disk.
-
-    Args:
-        path: The file.
-        **entry: JSON's types.
-    """
+    """Add an entry, and wait until it is on the disk."""
     with path.open('a') as file:
         file.write(json.dumps(entry) + '\n')
         file.flush()
@@ -55,11 +50,6 @@ def read_lines(path: Path, make: Callable[..., T], remedy: str) -> Iterator[T]:
 
 
 def rewrite_lines(path: Path, entries: Iterable[dict[str, Any]]) -> None:
-    """Write the file anew.
-
-    Args:
-        path: The file; ``entries`` may still be reading it.
-        entries: JSON's types.
-    """
+    """Write the file anew from entries, which may still be being read from it."""
     with written_whole(path) as part, part.open('w') as file:
         file.writelines(json.dumps(entry) + '\n' for entry in entries)

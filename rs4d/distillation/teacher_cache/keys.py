@@ -45,28 +45,12 @@ def key_hash(key: str) -> int:
 
 
 def hash_keys(keys: Iterable[str], count: int = -1) -> NDArray[np.uint64]:
-    """Hash many keys.
-
-    Args:
-        keys: The keys.
-        count: How many there are, if that is known; it saves memory.
-
-    Returns:
-        (N,) in their order.
-    """
+    """Hash many keys, (N,) in their order; to know their count saves memory."""
     return np.fromiter(map(key_hash, keys), np.uint64, count)
 
 
 def rank_of(hashes: NDArray[np.uint64], world_size: int) -> NDArray[np.uint64]:
-    """The ranks that encode images, which depend on nothing but keys and number of ranks.
-
-    Args:
-        hashes: (N,) of the keys.
-        world_size: The number of ranks.
-
-    Returns:
-        (N,)
-    """
+    """The ranks that encode images, which depend on their hashes (N,) and nothing else; (N,)."""
     return hashes % np.uint64(world_size)
 
 

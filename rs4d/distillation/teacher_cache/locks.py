@@ -35,6 +35,7 @@ class WriterLock:
 
 
 def _open(path: Path) -> IO[str]:
+    # To read and write, made if need be, and never emptied by opening it.
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), 'r+')
 
 

@@ -15,14 +15,7 @@ _IMMATERIAL = ('backend_args', 'file_client_args')
 
 
 def pixel_transforms(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Take from a pipeline what makes the pixels: all but the cache's loader and the packing.
-
-    Args:
-        pipeline: Configs of transforms, with or without `LoadTeacherEmbedding`.
-
-    Returns:
-        The configs.
-    """
+    """Take from a pipeline what makes the pixels: all but the cache's loader and the packing."""
     transforms: list[dict[str, Any]] = []
     for cfg in pipeline:
         if type_name(cfg) == CACHED_LOADER:
@@ -33,14 +26,7 @@ def pixel_transforms(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def require_no_chance(transforms: Sequence[dict[str, Any]]) -> None:
-    """Refuse transforms that draw random numbers.
-
-    Args:
-        transforms: Their configs.
-
-    Raises:
-        TeacherCacheError: One of them does by its name.
-    """
+    """Refuse transforms that draw random numbers, as far as their names tell."""
     found = [name for name in map(type_name, transforms) if _CHANCE.search(name)]
     if found:
         raise TeacherCacheError(

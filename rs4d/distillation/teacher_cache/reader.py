@@ -94,17 +94,7 @@ class TeacherCacheReader:
             ) from error
 
     def img_shape(self, key: str) -> tuple[int, int]:
-        """Height and width of the part of an image's input that was not padding.
-
-        Args:
-            key: The image's name.
-
-        Returns:
-            Both, in pixels.
-
-        Raises:
-            TeacherCacheError: As :meth:`read`.
-        """
+        """Height and width of the part of an image's input that was not padding; see :meth:`read`."""
         _, shapes = self._shard(key)
         if key not in shapes:
             raise self._unknown(key)

@@ -19,14 +19,7 @@ RETRY = f'delete {_PATTERN} in the cache and start tools/cache_teacher.py again'
 
 
 def append_skipped(folder: Path, rank: int, key: str, reason: str) -> None:
-    """Note an image, and wait until that is on the disk.
-
-    Args:
-        folder: The cache.
-        rank: The rank that could not read it.
-        key: The image's name.
-        reason: Why not.
-    """
+    """Note an image and why it could not be read, and wait until that is on the disk."""
     append_line(_path(folder, rank), key=key, reason=reason)
 
 
@@ -34,13 +27,10 @@ def read_skipped(folder: str | os.PathLike[str]) -> dict[str, str]:
     """Read which images all ranks have skipped.
 
     Args:
-        folder: The cache.
+        folder: The cache, which need not be there.
 
     Returns:
-        From their keys to the reasons; empty also if there is no cache yet.
-
-    Raises:
-        TeacherCacheError: A line is damaged.
+        From their keys to the reasons.
     """
     skipped: dict[str, str] = {}
     for path in sorted(Path(folder).glob(_PATTERN)):
@@ -49,12 +39,7 @@ def read_skipped(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def repair_skipped(folder: Path, rank: int) -> None:
-    """Remove a last line that a kill cut off, so that more can be added.
-
-    Args:
-        folder: The cache.
-        rank: The rank; no other process may be writing for it.
-    """
+    """Remove a last line that a kill cut off, so that the rank can add more."""
     path = _path(folder, rank)
     if path.exists():
         rewrite_lines(path, [dict(key=k, reason=why) for k, why in _read_part(path).items()])
@@ -68,7 +53,7 @@ def too_many_skipped(skipped: Mapping[str, str], total: int) -> str | None:
         total: How many images it has.
 
     Returns:
-        What is wrong and what to do, in two sentences; None if they are few enough.
+        What is wrong and what to do; None if they are few enough.
     """
     if len(skipped) <= MAX_SKIPPED * total:
         return None

@@ -83,14 +83,7 @@ class TeacherCacheWriter:
         self.close()
 
     def start(self, header: CacheHeader) -> None:
-        """Say what the embeddings are of, before the first is added.
-
-        Args:
-            header: What they are of.
-
-        Raises:
-            TeacherCacheError: The folder holds the cache of something else.
-        """
+        """Say what the embeddings are of, before the first; a cache of something else is refused."""
         header.write(self.folder)
         self.header = header
 
@@ -120,12 +113,7 @@ class TeacherCacheWriter:
             self.flush()
 
     def skip(self, key: str, reason: str) -> None:
-        """Note that an image cannot be read, so that it is neither missed nor tried again.
-
-        Args:
-            key: The image's name.
-            reason: Why not.
-        """
+        """Note that an image cannot be read and why, so that it is neither missed nor tried again."""
         if key not in self.skipped:
             append_skipped(self.folder, self.rank, key, reason)
             self.skipped[key] = reason
