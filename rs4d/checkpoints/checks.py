@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from rs4d.config import is_class_head
 from rs4d.errors import SetupError, some
 
 from .errors import CheckpointMismatchError
@@ -40,9 +41,7 @@ def require_checkpoint(path: str, source: str) -> None:
         )
 
 
-def check_checkpoint(
-    model: nn.Module, path: str, source: str, *, complete: bool, other_classes: bool = False
-) -> None:
+def check_checkpoint(model: nn.Module, path: str, source: str, *, complete: bool) -> None:
     """Raise unless a checkpoint was made for a model of this shape.
 
     The model's weights are overwritten where they fit.
@@ -51,9 +50,8 @@ def check_checkpoint(
         model: The model that the checkpoint will be loaded into.
         path: The checkpoint; a name with a scheme such as ``https://`` is not looked at.
         source: The config's key or the tool's argument that names it.
-        complete: Whether every weight of the model must be in it.
-        other_classes: Whether the layers of heads that count classes may have another number of
-            them; they then keep their random weights.
+        complete: Whether every weight of the model must be in it; otherwise heads may also have
+            another number of classes, and keep their random weights there.
 
     Raises:
         SetupError: It is missing, unreadable, of another size, or of another model.
@@ -63,7 +61,7 @@ def check_checkpoint(
     require_checkpoint(path, source)
     with _named_by(source):
         weights = state_dict_of(read_checkpoint(path), path)
-    _compare(model, weights, path, source, complete, other_classes)
+    _compare(model, weights, path, source, complete)
 
 
 def check_pretrained(model: nn.Module) -> None:
@@ -85,25 +83,7 @@ def check_pretrained(model: nn.Module) -> None:
             continue
         with _named_by(source):
             weights = pretrained_weights(module, path, init.get('prefix'))
-        _compare(module, weights, path, source, complete=True, other_classes=False)
-
-
-def class_heads(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Find the heads that classify, one for each stage of a cascade.
-
-    Args:
-        model: A detector.
-
-    Yields:
-        The name and the head, which has ``num_classes``.
-    """
-    for name, module in model.named_modules():
-        # Region proposals and semantic branches count something else.
-        head = re.fullmatch(r'(?:.*[._])?\w*head(?:\.\d+)*', name)
-        if head is None or 'rpn' in name or 'semantic' in name:
-            continue
-        if isinstance(getattr(module, 'num_classes', None), int):
-            yield name, module
+        _compare(module, weights, path, source, complete=True)
 
 
 def _is_local(path: str) -> bool:
@@ -137,12 +117,7 @@ def _loads_by_itself(module: nn.Module) -> bool:
 
 
 def _compare(
-    model: nn.Module,
-    weights: dict[str, Tensor],
-    path: str,
-    source: str,
-    complete: bool,
-    other_classes: bool,
+    model: nn.Module, weights: dict[str, Tensor], path: str, source: str, complete: bool
 ) -> None:
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     with watched_load(model, path) as report:
@@ -159,7 +134,7 @@ def _compare(
             f'{start} fits no weight of the model: it has names such as {some(weights)}, the model '
             f'{some(expected)}. It belongs to another model, or a prefix differs.'
         )
-    if other_classes:
+    if not complete:
         counting = [name for name in wrong if _counts_classes(model, name, weights.get(name))]
         wrong = [name for name in wrong if name not in counting]
         if counting and not wrong:
@@ -190,8 +165,10 @@ def _counts_classes(model: nn.Module, name: str, found: Tensor | None) -> bool:
     own = model.state_dict()[name].shape
     if found is None or found.dim() != len(own) or found.shape[1:] != own[1:]:
         return False
-    for start, head in class_heads(model):
-        classes = head.num_classes
+    for start, head in model.named_modules():
+        classes = getattr(head, 'num_classes', None)
+        if not isinstance(classes, int) or not is_class_head(start):
+            continue
         anchors = getattr(head, 'num_base_priors', 1)
         # Scores, scores with one for the background, boxes; for each anchor.
         rows = {classes, classes + 1, 4 * classes, classes * anchors, (classes + 1) * anchors}

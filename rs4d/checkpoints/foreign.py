@@ -19,16 +19,15 @@ def read_weights(checkpoint: str, remedy: str = '') -> dict[str, Tensor]:
     """Find and read weights on this machine.
 
     Args:
-        checkpoint: The path of a file, or of a folder that ``transformers`` wrote; or
-            ``package://<import name>`` for the one ``.pth`` file that an installed Python package
-            carries.
+        checkpoint: A file, a folder that ``transformers`` wrote, or ``package://<import name>`` for
+            the one ``.pth`` file that an installed Python package carries.
         remedy: A sentence for the error message: where the weights come from.
 
     Returns:
         Tensors by name, without what wrappers put around them.
 
     Raises:
-        CheckpointNotFoundError: The file or the package is not there, or the folder has no weights.
+        CheckpointNotFoundError: It is not there, or the folder has no weights.
         CheckpointMismatchError: A file cannot be read, or holds something else.
     """
     if checkpoint.startswith(PACKAGE_SCHEME):

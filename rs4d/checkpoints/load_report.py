@@ -36,15 +36,15 @@ class LoadReport:
     misshapen: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        parts = [f'{len(self.missing)} missing{_examples(self.missing)}']
-        parts.append(f'{len(self.unexpected)} unexpected{_examples(self.unexpected)}')
-        if self.misshapen:
-            parts.append(f'{len(self.misshapen)} of another shape{_examples(self.misshapen)}')
         total = len(self.loaded) + len(self.missing) + len(self.misshapen)
-        return (
+        text = (
             f"Loaded {len(self.loaded)} of the {total} weights of {self.model} from '{self.source}'"
-            f'{_examples(self.loaded)}; {"; ".join(parts)}.'
         )
+        text += f'{_examples(self.loaded)}; {len(self.missing)} missing{_examples(self.missing)}; '
+        text += f'{len(self.unexpected)} unexpected{_examples(self.unexpected)}'
+        if self.misshapen:
+            text += f'; {len(self.misshapen)} of another shape{_examples(self.misshapen)}'
+        return f'{text}.'
 
     def log(self) -> None:
         """Write it into MMEngine's log, as a warning where weights keep their random values."""
@@ -54,31 +54,19 @@ class LoadReport:
 
 @contextmanager
 def watched_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
-    """Watch a load into a model, by PyTorch or by MMEngine.
-
-    Args:
-        model: The module whose state dict is loaded.
-        source: The file.
+    """Watch a load into a model from a file, by PyTorch or by MMEngine.
 
     Yields:
         The account, complete when the block has ended.
     """
     report = LoadReport(source, type(model).__name__)
-    seen: list[tuple[list[str], list[str], list[str]]] = []
+    seen: list[Any] = []
 
-    def keep(
-        _module: nn.Module,
-        _state_dict: Any,
-        prefix: str,
-        _metadata: Any,
-        _strict: bool,
-        missing: list[str],
-        unexpected: list[str],
-        errors: list[str],
-    ) -> None:
-        # The lists are filled after this call; those of the whole model are the ones meant.
-        if not prefix:
-            seen.append((missing, unexpected, errors))
+    def keep(*arguments: Any) -> None:
+        # The module, its state dict, prefix, metadata, strict; then lists of names missing and not
+        # expected and of errors, filled after this call. Those of the whole model are the ones meant.
+        if not arguments[2]:
+            seen.append(arguments[5:])
 
     handle = model.register_load_state_dict_pre_hook(keep)
     try:
@@ -101,14 +89,7 @@ def watched_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
 
 @contextmanager
 def logged_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
-    """Watch a load into a model, and write its account into the log.
-
-    Args:
-        model: The module whose state dict is loaded.
-        source: The file, for the log.
-
-    Yields:
-        The account, complete when the block has ended.
+    """Watch a load like :func:`watched_load`, and write its account into the log.
 
     Raises:
         CheckpointMismatchError: The block ended and nothing was loaded.

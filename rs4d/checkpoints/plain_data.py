@@ -27,11 +27,7 @@ _STATISTICS = ('min', 'max', 'mean', 'current')
 
 @functools.cache
 def numpy_globals() -> dict[str, Any]:
-    """What NumPy's arrays and numbers ask for when they are unpickled.
-
-    Returns:
-        From the name in a file to the object, in the spellings of NumPy 1 and 2.
-    """
+    """What NumPy's arrays and numbers ask for, by its name in files of NumPy 1 and 2."""
     core = np._core if hasattr(np, '_core') else np.core
     allowed: dict[str, Any] = {'numpy.ndarray': np.ndarray, 'numpy.dtype': np.dtype}
     for part in _ARRAY_PARTS:
@@ -43,11 +39,7 @@ def numpy_globals() -> dict[str, Any]:
 
 @functools.cache
 def log_globals() -> dict[str, Any]:
-    """What MMEngine's logs ask for in its checkpoints.
-
-    Returns:
-        From the name in a file to the object.
-    """
+    """What MMEngine's logs ask for in its checkpoints, by its name in them."""
     name = f'{HistoryBuffer.__module__}.{HistoryBuffer.__name__}'
     return {name: HistoryBuffer, 'builtins.getattr': _statistics_method, 'builtins.slice': slice}
 
@@ -63,12 +55,6 @@ def _statistics_method(owner: object, name: str) -> Any:
 
 def read_pickle(path: str | os.PathLike[str]) -> Any:
     """Read a pickle of plain data: numbers, texts, lists, dicts, arrays and tensors.
-
-    Args:
-        path: The file, such as MMDetection's predictions.
-
-    Returns:
-        What it holds.
 
     Raises:
         UnsafeCheckpointError: It asks for more than data; nothing of it was run.

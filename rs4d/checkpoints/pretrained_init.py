@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from rs4d.errors import some
 
-from .encoder_files import check_header, encoder_header
 from .errors import CheckpointMismatchError
 from .load_report import logged_load
 from .reading import TRAINERS, WRAPPERS, state_dict_of
@@ -21,13 +20,11 @@ def pretrained_weights(
 ) -> dict[str, Tensor]:
     """Read the weights that an ``init_cfg`` asks for.
 
-    A safetensors file with an encoder's header has the encoder's own names, so the prefix does not
-    apply to it; its architecture has to be the module's.
-
     Args:
         module: Will take the weights.
         path: A path or one of MMEngine's addresses.
-        prefix: What the names of the part wanted start with, such as ``'student.'``.
+        prefix: What the names of the part wanted start with, such as ``'student.'``. It does not
+            matter for a file that holds the part alone.
         map_location: Where tensors go.
 
     Returns:
@@ -35,25 +32,18 @@ def pretrained_weights(
 
     Raises:
         CheckpointNotFoundError: The file is not there.
-        CheckpointMismatchError: It cannot be read, nothing of it has the prefix, or its header names
-            another architecture.
+        CheckpointMismatchError: It cannot be read, or nothing of it has the prefix.
     """
-    header = None if '://' in path else encoder_header(path)
-    if header is not None:
-        check_header(module, header, path)
-        prefix = None
-    start = prefix if not prefix or prefix.endswith('.') else f'{prefix}.'
+    start = '' if not prefix else prefix.removesuffix('.') + '.'
     content = CheckpointLoader.load_checkpoint(path, map_location, logger='silent')
     own = module.state_dict().keys()
     for wrappers in (TRAINERS, WRAPPERS):
         found = state_dict_of(content, path, wrappers)
-        weights = {
-            name.removeprefix(start or ''): value
-            for name, value in found.items()
-            if name.startswith(start or '')
-        }
+        weights = {k.removeprefix(start): v for k, v in found.items() if k.startswith(start)}
         if own & weights.keys():
             return weights
+    if not weights and own <= found.keys():
+        return found
     if not weights:
         starts = sorted({name.split('.')[0] for name in found})
         raise CheckpointMismatchError(
@@ -75,16 +65,7 @@ class LoggedPretrainedInit(PretrainedInit):
     """
 
     def __call__(self, module: nn.Module) -> None:
-        """Load the checkpoint.
-
-        Args:
-            module: Takes the weights.
-
-        Raises:
-            CheckpointNotFoundError: The file is not there.
-            CheckpointMismatchError: It cannot be read, nothing of it fits, or its header names
-                another architecture.
-        """
+        """Load the checkpoint, with the errors of :func:`pretrained_weights`."""
         weights = pretrained_weights(module, self.checkpoint, self.prefix, self.map_location)
         source = f'{self.checkpoint} ({self.prefix}*)' if self.prefix else self.checkpoint
         with logged_load(module, source):

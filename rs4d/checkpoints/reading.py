@@ -1,6 +1,5 @@
 """Reading a file of weights without running anything that it may hold."""
 
-import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,17 +20,6 @@ TRAINERS = ('module', '_orig_mod')
 # Beside these, attributes in which others keep SAM or a whole model.
 WRAPPERS = (*TRAINERS, 'model', 'sam')
 _KEYS = ('state_dict', 'model_state_dict', 'model')
-_UNREADABLE = (
-    RuntimeError,
-    pickle.UnpicklingError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-)
 
 
 def read_checkpoint(file: str | Path | IO[bytes], map_location: MapLocation = 'cpu') -> Any:
@@ -63,7 +51,8 @@ def read_checkpoint(file: str | Path | IO[bytes], map_location: MapLocation = 'c
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(file, map_location=map_location, weights_only=True)
-    except _UNREADABLE as error:
+    except Exception as error:
+        # Of any class: it depends on what the bytes happen to say.
         raise _explained(name, str(error)) from error
 
 

@@ -77,13 +77,10 @@ def run(args: argparse.Namespace) -> None:
         for file in convert_whu(args.root, splits, connectivity, args.min_area, args.overwrite):
             print(file)
         return
-    from rs4d.checkpoints.conversion import export_encoder, from_authors, to_authors
+    from rs4d.checkpoints.conversion import convert_encoder
 
-    names = (args.source, args.target, args.prefix)
-    if args.kind == 'authors2rs4d':
-        header = from_authors(*names, args.overwrite)
-    elif args.kind == 'rs4d2authors':
-        header = to_authors(*names, args.module, args.overwrite)
-    else:
-        header = export_encoder(*names, args.overwrite)
+    start = 'student.' if args.kind == 'authors2rs4d' else ''
+    if args.kind == 'rs4d2authors' and args.module:
+        start = 'module.'
+    header = convert_encoder(args.source, args.target, start, args.prefix, args.overwrite)
     print(f'{args.target}: {json.dumps(header)}')

@@ -1,7 +1,7 @@
 """Reading configs: MMEngine's files, with references from one setting to another."""
 
-from .data_sets import dataset_classes, inner_datasets
+from .data_sets import dataset_classes, inner_datasets, is_class_head
 from .reading import load_config
 from .references import resolve
 
-__all__ = ['dataset_classes', 'inner_datasets', 'load_config', 'resolve']
+__all__ = ['dataset_classes', 'inner_datasets', 'is_class_head', 'load_config', 'resolve']

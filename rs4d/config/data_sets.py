@@ -44,3 +44,10 @@ def dataset_classes(settings: Mapping[str, Any], scope: str = 'mmdet') -> tuple[
                 kind = registry.get(kind)
         classes = getattr(kind, 'METAINFO', {}).get('classes', ())
     return tuple(list_from_file(classes) if isinstance(classes, str) else classes)
+
+
+def is_class_head(name: str) -> bool:
+    """Whether a model's part classifies, by its dotted name; a cascade has a list of such heads."""
+    last = [part for part in name.split('.') if not part.isdigit()][-1:]
+    # Region proposals and semantic branches count something else.
+    return bool(last) and last[0].endswith('head') and 'rpn' not in name and 'semantic' not in name

@@ -8,7 +8,7 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from rs4d.config import inner_datasets
+from rs4d.config import inner_datasets, is_class_head
 from rs4d.errors import UserError
 
 from .annotation_checks import check_annotations
@@ -150,15 +150,11 @@ def wrong_heads(heads: Iterable[tuple[str, Any]], classes: Sequence[str]) -> lis
     Returns:
         Their settings, such as ``'roi_head.bbox_head.0.num_classes=80'``.
     """
-    wrong = []
-    for name, number in heads:
-        # Region proposals and semantic branches count something else. The stages of a cascade are a
-        # list of heads.
-        last = [part for part in name.split('.') if not part.isdigit()][-1:]
-        head = last and last[0].endswith('head') and 'rpn' not in name and 'semantic' not in name
-        if head and type(number) is int and number != len(classes):
-            wrong.append(f'{name}.num_classes={number}')
-    return wrong
+    return [
+        f'{name}.num_classes={number}'
+        for name, number in heads
+        if is_class_head(name) and type(number) is int and number != len(classes)
+    ]
 
 
 def _check_heads(cfg: Config, subset: Subset) -> list[Finding]:

@@ -95,13 +95,8 @@ def check_training(runner: Runner) -> None:
         if cfg.get('load_from'):
             resume = bool(cfg.get('resume'))
             with problems.noted():
-                check_checkpoint(
-                    model,
-                    cfg.load_from,
-                    '--resume' if resume else 'load_from',
-                    complete=resume,
-                    other_classes=not resume,
-                )
+                source = '--resume' if resume else 'load_from'
+                check_checkpoint(model, cfg.load_from, source, complete=resume)
         for split in ('train', 'val'):
             if cfg.get(f'{split}_dataloader') is not None:
                 _check_data(runner, model, split, problems)

@@ -62,7 +62,7 @@ def test_there_and_back(call: Call, tmp_path: Path, start: str, key: str | None)
     assert code == 0, output
     assert '"num_layers": 2' in output
     plain = {name.removeprefix(start): value for name, value in theirs.items()}
-    assert_same(load(ours)['state_dict'], {f'student.{k}': v for k, v in plain.items()})
+    assert_same(load(ours), {f'student.{k}': v for k, v in plain.items()})
     flag = ['--module'] if start else []
     code, output, _ = call('model_converters/rs4d2authors.py', ours, back, *flag)
     assert code == 0, output
@@ -121,9 +121,6 @@ def test_what_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     lacking = published()
     del lacking['layers.1.D']
     assert '1 weights are missing (layers.1.D)' in refused(lacking)
-    torn = published()
-    torn['layers.1.out_proj.weight'] = torch.zeros(8, 13)
-    assert 'layers.1.out_proj.weight is (8, 13)' in refused(torn)
     both = published('student.') | published('average.')
     assert '--prefix' in refused(both)
     assert 'should end in .pth' in refused(published(), target='y.bin')
