@@ -1,17 +1,128 @@
-"""A picture of distillation: what goes in, what comes out, and where student and teacher differ."""
+"""Distillation as a picture: what goes in, what comes out, and where student and teacher differ."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
 
-from .distillation_view import DistillationView
-from .embedding_colours import EmbeddingColours
-from .prediction_grid import _assemble
+from rs4d.distillation.feature_distiller import FeatureDistiller, valid_area
+from rs4d.distillation.matches import to_grid
+from rs4d.distillation.teacher_cache import EMBEDDING
+
+from .prediction_grid import assemble
+
+
+@dataclass(frozen=True)
+class DistillationView:
+    """An image on its way through distillation.
+
+    Attributes:
+        image: What the teacher sees, RGB, (H, W, 3), uint8, with its padding.
+        corrupted: What the student sees, likewise.
+        teacher: The teacher's embedding, (C, h, w), float32.
+        student: The student's, as wide and on the same grid.
+        size: Height and width in pixels of the part that is not padding.
+        noise_ratio: The noise in force.
+        mask_ratio: The share of patches that were dropped.
+    """
+
+    image: np.ndarray
+    corrupted: np.ndarray
+    teacher: np.ndarray
+    student: np.ndarray
+    size: tuple[int, int]
+    noise_ratio: float
+    mask_ratio: float
+
+
+@torch.no_grad()
+def view_distillation(
+    distiller: FeatureDistiller, inputs: Tensor, data_samples: list[BaseDataElement] | None
+) -> list[DistillationView]:
+    """Corrupt images as a training step would at this moment, and compare student and teacher.
+
+    Random numbers are drawn; the distiller is as before afterwards.
+
+    Args:
+        distiller: The model.
+        inputs: Normalised images (B, 3, H, W), of its data preprocessor.
+        data_samples: One for each image; with a teacher's cache they bring the embeddings.
+    """
+    corruption, preprocessor = distiller.corruption, distiller.data_preprocessor
+    # What is compiled runs as it was written: a few images are not worth another compilation.
+    with _in_eval_mode(distiller), torch.compiler.set_stance('force_eager'):
+        target = distiller.teacher_maps(inputs, data_samples)[EMBEDDING].float()
+        valid = valid_area(inputs, data_samples)
+        corrupted, _ = corruption(inputs, valid)
+        features = to_grid(distiller.adapter(distiller.student(corrupted)[-1]).float(), target)
+    ratios = float(corruption.noise_ratio), float(corruption.mask_ratio)
+    sizes = [(int(area.any(1).sum()), int(area.any(0).sum())) for area in valid[:, 0]]
+    pixels = _pixels(inputs, preprocessor), _pixels(corrupted, preprocessor)
+    maps = target.cpu().numpy(), features.cpu().numpy()
+    columns = zip(*pixels, *maps, sizes, strict=True)
+    return [DistillationView(*column, *ratios) for column in columns]
+
+
+@dataclass(frozen=True)
+class EmbeddingColours:
+    """Three principal components of feature vectors as red, green and blue.
+
+    Attributes:
+        mean: What the components are relative to, (C,).
+        components: Orthonormal directions of the largest variances, largest first, (3, C); rows of
+            zeros where there are fewer. The largest loading of a row is positive, so that the same
+            vectors always get the same colours.
+        low: What becomes 0 in each component, (3,).
+        high: What becomes 255, (3,).
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, clip: float = 0.02) -> 'EmbeddingColours':
+        """Find the components of vectors, and the range that colours have to cover.
+
+        Args:
+            vectors: (N, C), N at least 1. Values that are not finite count as zero.
+            clip: Share of the vectors at either end of each component that may be saturated.
+        """
+        vectors = np.nan_to_num(vectors.astype(np.float64), posinf=0, neginf=0)
+        mean = vectors.mean(0)
+        centred = vectors - mean
+        # By the covariance: there are far more cells than channels.
+        _, directions = np.linalg.eigh(centred.T @ centred)
+        components = np.zeros((3, vectors.shape[1]))
+        found = directions.T[::-1][:3]
+        components[: len(found)] = found
+        largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
+        components *= np.where(largest < 0, -1.0, 1.0)
+        low, high = np.quantile(centred @ components.T, [clip, 1 - clip], axis=0)
+        return cls(mean, components, low, high)
+
+    def paint(self, features: np.ndarray) -> np.ndarray:
+        """Colour a feature map (C, H, W); RGB, (H, W, 3), uint8.
+
+        Values that are not finite count as the mean; a component that did not vary is half bright.
+        """
+        centred = np.moveaxis(features.astype(np.float64), 0, -1) - self.mean
+        projected = np.nan_to_num(centred, posinf=0, neginf=0) @ self.components.T
+        span = self.high - self.low
+        varies = span > 1e-9 * max(1.0, float(np.abs(self.high).max()))
+        share = np.where(varies, (projected - self.low) / np.where(varies, span, 1), 0.5)
+        return np.round(255 * share.clip(0, 1)).astype(np.uint8)
 
 
 def error_map(student: np.ndarray, teacher: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Spread the normalised error over the cells that it comes from.
+    """Spread the normalised error ‖s - t‖₁ / ‖t‖₁ over the cells that it comes from.
 
     Args:
         student: (C, h, w).
@@ -19,9 +130,7 @@ def error_map(student: np.ndarray, teacher: np.ndarray, valid: np.ndarray) -> np
         valid: Which cells count, boolean, (h, w).
 
     Returns:
-        The absolute differences of each cell, summed over channels, over the teacher's mean absolute
-        sum; (h, w). Its mean over valid cells is the normalised error ‖s - t‖₁ / ‖t‖₁. Where either
-        map is not finite, neither is the error.
+        (h, w); its mean over valid cells is the normalised error.
     """
     difference = np.abs(student.astype(np.float64) - teacher).sum(0)
     size = np.abs(teacher.astype(np.float64)).sum(0)[valid].mean()
@@ -50,19 +159,37 @@ def draw_distillation(views: Sequence[DistillationView], height: int = 256) -> n
         error = error_map(view.student, view.teacher, cells)
         bounded = np.nan_to_num(error, nan=1.0, posinf=1.0).clip(0, 1)
         heat = cv2.applyColorMap(np.round(255 * bounded).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        pictures = [
-            view.image,
-            view.corrupted,
-            colours.paint(view.teacher),
-            colours.paint(view.student),
-            cv2.cvtColor(heat, cv2.COLOR_BGR2RGB),
-        ]
-        row = [_fit(picture, view, height) for picture in pictures]
+        maps = colours.paint(view.teacher), colours.paint(view.student), heat[..., ::-1]
+        row = [_fit(picture, view, height) for picture in (view.image, view.corrupted, *maps)]
         _write(row[-1], f'{error[cells].mean():.3f}')
         rows.append(row)
     noise, mask = views[0].noise_ratio, views[0].mask_ratio
     titles = ['input', f'noise {noise:.2f} mask {mask:.2f}', 'teacher', 'student', 'error, 0 to 1']
-    return _assemble(rows, titles)
+    return assemble(rows, titles)
+
+
+def _pixels(inputs: Tensor, preprocessor: Any) -> np.ndarray:
+    """Undo the normalisation; (B, H, W, 3), RGB, uint8."""
+    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
+    values = inputs.float()
+    if mean is not None and std is not None:
+        values = values * std.view(1, -1, 1, 1).to(values) + mean.view(1, -1, 1, 1).to(values)
+    if not getattr(preprocessor, '_channel_conversion', False):
+        # Files are read as BGR.
+        values = values.flip(1)
+    return values.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
+
+
+@contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Keep running statistics as they are, and each layer's mode for afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _valid_cells(view: DistillationView) -> np.ndarray:
@@ -79,11 +206,9 @@ def _fit(picture: np.ndarray, view: DistillationView, height: int) -> np.ndarray
     full_height, full_width = view.image.shape[:2]
     scale = height / view.size[0]
     target = (round(full_width * scale), round(full_height * scale))
-    shrinks = picture.shape[0] > target[1]
     # Cells stay visible as squares.
-    scaled = cv2.resize(
-        picture, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    )
+    how = cv2.INTER_AREA if picture.shape[0] > target[1] else cv2.INTER_NEAREST
+    scaled = cv2.resize(np.ascontiguousarray(picture), target, interpolation=how)
     return scaled[:height, : max(1, round(view.size[1] * scale))].copy()
 
 

@@ -5,14 +5,14 @@ from typing import Any
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from rs4d.distillation import FeatureDistiller
 from rs4d.engine.random_state import kept_random_state
 from rs4d.errors import ConfigError, UserError
 
-from .distillation_picture import draw_distillation
-from .distillation_view import view_distillation
+from .distillation_picture import draw_distillation, view_distillation
 
 
 class VisualizationError(UserError, ValueError):
@@ -23,7 +23,7 @@ class VisualizationError(UserError, ValueError):
 class EmbeddingVisualizationHook(Hook):
     """Draw what the student is given, and how its embedding compares with the teacher's.
 
-    The picture of `rs4d.visualization.draw_distillation` goes through the runner's visualizer to all
+    The picture of `draw_distillation` goes through the runner's visualizer to all
     of its backends: ``vis_data/vis_image/distillation_<iteration>.png`` in the run's folder, and
     TensorBoard. It shows the first images of the validation set, always the same, or without a
     validation set those of the batch. Training goes on as if nothing had been drawn.
@@ -33,7 +33,6 @@ class EmbeddingVisualizationHook(Hook):
             shows if images and teacher are as they should be, and one at the end.
         num_images: Rows of the picture.
         height: Height of a row in pixels.
-        name: Of the picture.
 
     Raises:
         ConfigError: If one of the numbers is below 1.
@@ -41,13 +40,7 @@ class EmbeddingVisualizationHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(
-        self,
-        interval: int = 1000,
-        num_images: int = 2,
-        height: int = 256,
-        name: str = 'distillation',
-    ) -> None:
+    def __init__(self, interval: int = 1000, num_images: int = 2, height: int = 256) -> None:
         numbers = dict(interval=interval, num_images=num_images, height=height)
         wrong = [f'{key}={value}' for key, value in numbers.items() if value < 1]
         if wrong:
@@ -58,18 +51,10 @@ class EmbeddingVisualizationHook(Hook):
         self.interval = interval
         self.num_images = num_images
         self.height = height
-        self.name = name
         self._held_out: Any = None
 
     def before_train(self, runner: Runner) -> None:
-        """See if there is anything to draw.
-
-        Args:
-            runner: The runner.
-
-        Raises:
-            VisualizationError: The model is no distiller.
-        """
+        """Refuse a model that is no distiller."""
         model = _unwrapped(runner)
         if not isinstance(model, FeatureDistiller):
             raise VisualizationError(
@@ -79,26 +64,12 @@ class EmbeddingVisualizationHook(Hook):
             )
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draw where it is due.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch in its epoch.
-            data_batch: The batch.
-            outputs: What the model returned.
-        """
+        """Draw where it is due."""
         step = runner.iter + 1
-        if step == 1 or step % self.interval == 0 or step == runner.max_iters:
-            self._draw(runner, data_batch, step)
-
-    def _draw(self, runner: Runner, data_batch: Any, step: int) -> None:
-        if not is_main_process():
+        due = step == 1 or step % self.interval == 0 or step == runner.max_iters
+        if not due or not is_main_process():
             return
         model = _unwrapped(runner)
         with kept_random_state():
@@ -106,7 +77,7 @@ class EmbeddingVisualizationHook(Hook):
             samples = batch.get('data_samples')
             inputs = batch['inputs'][: self.num_images]
             views = view_distillation(model, inputs, samples and samples[: self.num_images])
-        runner.visualizer.add_image(self.name, draw_distillation(views, self.height), step)
+        runner.visualizer.add_image('distillation', draw_distillation(views, self.height), step)
 
     def _choose(self, runner: Runner, data_batch: Any) -> Any:
         """The images of the validation set if there is one, else the batch's."""
@@ -125,4 +96,4 @@ class EmbeddingVisualizationHook(Hook):
 
 
 def _unwrapped(runner: Runner) -> Any:
-    return getattr(runner.model, 'module', runner.model)
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -24,11 +24,7 @@ class InstanceVisualizationHook(DetVisualizationHook):
     """
 
     def before_test(self, runner: Runner) -> None:
-        """Find the folder below which all images lie.
-
-        Args:
-            runner: The runner.
-        """
+        """Find the folder below which all images lie."""
         dataset = runner.test_dataloader.dataset
         paths = (dataset.get_data_info(i)['img_path'] for i in range(len(dataset)))
         folders = {os.path.dirname(path) for path in paths} if self.draw else ()
@@ -37,14 +33,7 @@ class InstanceVisualizationHook(DetVisualizationHook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[DetDataSample]
     ) -> None:
-        """Draw the first image of a batch where it is due.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch.
-            data_batch: Not used.
-            outputs: Truth and predictions of the batch.
-        """
+        """Draw the first image of a batch where it is due."""
         step = runner.iter + batch_idx
         if self.draw and step % self.interval == 0:
             self._add('val_img', outputs[0], step)
@@ -52,30 +41,21 @@ class InstanceVisualizationHook(DetVisualizationHook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[DetDataSample]
     ) -> None:
-        """Draw the images of a batch.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch.
-            data_batch: Not used.
-            outputs: Truth and predictions of the batch.
-        """
+        """Draw the images of a batch."""
         for sample in outputs if self.draw else ():
             self._test_index += 1
             out_file = None
             if self.test_out_dir is not None:
                 folder = os.path.join(runner.work_dir, runner.timestamp, self.test_out_dir)
-                out_file = os.path.join(
-                    folder, os.path.relpath(sample.img_path, self._folder or '.')
-                )
+                name = os.path.relpath(sample.img_path, self._folder or '.')
+                out_file = os.path.join(folder, name)
             self._add('test_img', sample, self._test_index, out_file)
 
     def _add(
         self, name: str, sample: DetDataSample, step: int, out_file: str | None = None
     ) -> None:
-        height, width = sample.ori_shape
         data = get(sample.img_path, backend_args=self.backend_args)
-        image = decode(data, sample.img_path, noted=(width, height))
+        image = decode(data, sample.img_path, noted=sample.ori_shape[::-1])
         self._visualizer.add_datasample(
             os.path.basename(sample.img_path) if self.show else name,
             cv2.cvtColor(image, cv2.COLOR_BGR2RGB),

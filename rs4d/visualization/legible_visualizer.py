@@ -35,16 +35,7 @@ class LegibleVisualizer(DetLocalVisualizer):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Draw truth and prediction side by side, and save them.
-
-        Args:
-            name: The picture's name.
-            image: RGB, (H, W, 3).
-            data_sample: Has ``gt_instances`` or ``pred_instances`` at the image's size. It is not
-                changed.
-            *args: As MMDetection's ``DetLocalVisualizer.add_datasample``.
-            **kwargs: Likewise.
-        """
+        """Draw as MMDetection's; neither the image nor the sample is changed."""
         factor = -(-self.min_side // min(image.shape[:2]))
         if factor > 1:
             height, width = (factor * side for side in image.shape[:2])
@@ -65,8 +56,6 @@ def _enlarge(instances: InstanceData, factor: int) -> InstanceData:
         masks = instances.masks
         if isinstance(masks, Tensor):
             larger.masks = masks.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-        elif isinstance(masks, np.ndarray):
-            larger.masks = masks.repeat(factor, 1).repeat(factor, 2)
         else:  # MMDetection's bitmaps or polygons
             larger.masks = masks.resize((factor * masks.height, factor * masks.width))
     return larger

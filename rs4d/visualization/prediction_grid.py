@@ -6,25 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import matplotlib
 import numpy as np
 from pycocotools.coco import COCO
 
 from rs4d.datasets.image_reading import decode, read_file
 from rs4d.errors import UserError
 
-# Distinct from water, roofs and vegetation; BGR.
-COLOURS = (
-    (66, 135, 245),
-    (80, 200, 60),
-    (230, 120, 50),
-    (60, 60, 230),
-    (200, 60, 200),
-    (60, 220, 230),
-    (220, 210, 60),
-    (140, 90, 240),
-    (100, 170, 100),
-    (170, 110, 190),
-)
 HEADER = 24
 GAP = 4
 
@@ -45,8 +33,8 @@ def choose_images(coco: COCO, wanted: Sequence[str] | None = None, count: int = 
         Their ids, in the order asked for.
 
     Raises:
-        PredictionGridError: If one is not in the annotations, a name fits several, or no image
-            has an instance.
+        PredictionGridError: One is not in the annotations, a name fits several, or no image has an
+            instance.
     """
     if wanted is not None:
         return [_find_image(coco, text) for text in wanted]
@@ -61,54 +49,17 @@ def choose_images(coco: COCO, wanted: Sequence[str] | None = None, count: int = 
 
 
 def _find_image(coco: COCO, text: str) -> int:
-    found = [
-        image_id
-        for image_id, image in coco.imgs.items()
-        if text
-        in (image['file_name'], Path(image['file_name']).name, Path(image['file_name']).stem)
-    ]
-    if not found and text.isdecimal() and int(text) in coco.imgs:
+    files = {image_id: Path(image['file_name']) for image_id, image in coco.imgs.items()}
+    found = [i for i, file in files.items() if text in (str(file), file.name, file.stem)]
+    if not found and text.isdecimal() and int(text) in files:
         found = [int(text)]
     if len(found) != 1:
-        some = ', '.join(f'{i} ({coco.imgs[i]["file_name"]})' for i in sorted(coco.imgs)[:3])
+        some = ', '.join(f'{i} ({files[i]})' for i in sorted(files)[:3])
         raise PredictionGridError(
-            f"The image '{text}' is {'several' if found else 'none'} of the {len(coco.imgs)} in the "
+            f"The image '{text}' is {'several' if found else 'none'} of the {len(files)} in the "
             f'annotations: {found or some + ", ..."}. Give an id or a file name that is there once.'
         )
     return found[0]
-
-
-def draw_instances(
-    image: np.ndarray,
-    masks: Sequence[np.ndarray],
-    labels: Sequence[int],
-    scores: Sequence[float] | None = None,
-) -> np.ndarray:
-    """Draw instance masks over an image: a tint inside, a line around.
-
-    Args:
-        image: BGR, (H, W, 3), uint8. It is not changed.
-        masks: One boolean or 0/1 mask an instance, (H, W).
-        labels: Class index of each instance; it picks the colour.
-        scores: Confidence of each instance, written beside it.
-
-    Returns:
-        The picture, (H, W, 3), uint8.
-    """
-    picture = image.copy()
-    for i, (mask, label) in enumerate(zip(masks, labels, strict=True)):
-        colour = COLOURS[label % len(COLOURS)]
-        inside = mask.astype(bool)
-        picture[inside] = (0.55 * picture[inside] + 0.45 * np.array(colour)).astype(np.uint8)
-        contours, _ = cv2.findContours(
-            inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
-        cv2.drawContours(picture, contours, -1, colour, 1)
-        if scores is not None and contours:
-            x, y, *_ = cv2.boundingRect(np.concatenate(contours))
-            place = (x, max(y - 2, 8))
-            cv2.putText(picture, f'{scores[i]:.2f}', place, 0, 0.3, (255, 255, 255), 1, cv2.LINE_AA)
-    return picture
 
 
 def draw_prediction_grid(
@@ -133,35 +84,30 @@ def draw_prediction_grid(
         The picture, BGR, uint8.
 
     Raises:
-        PredictionGridError: If predictions are of images that the annotations have not, or have masks
-            of another size.
+        PredictionGridError: Predictions are of images that the annotations have not, or have masks of
+            another size.
         DatasetNotFoundError: An image is not there.
         ImageDecodeError: It does not decode.
     """
     columns = {name: _by_image(coco, name, found) for name, found in predictions.items()}
-    colours = {category: i for i, category in enumerate(sorted(coco.getCatIds()))}
     rows = []
     for image_id in image_ids:
         entry = coco.imgs[image_id]
         path = image_folder / entry['file_name']
         image = decode(read_file(path), str(path), noted=(entry['width'], entry['height']))
-        truth = coco.loadAnns(coco.getAnnIds(image_id))
-        cells = [image, _draw(coco, image, truth, colours)]
+        cells = [image, _draw(coco, image, coco.loadAnns(coco.getAnnIds(image_id)))]
         for name, found in columns.items():
-            # Best last, so that it lies on top.
-            shown = sorted(found[image_id], key=lambda instance: instance['score'])
-            shown = [instance for instance in shown if instance['score'] >= score_thr]
-            for instance in shown:
-                size = instance['segmentation']['size']
+            shown = [instance for instance in found[image_id] if instance['score'] >= score_thr]
+            for size in (instance['segmentation']['size'] for instance in shown):
                 if tuple(size) != image.shape[:2]:
                     raise PredictionGridError(
                         f'The predictions "{name}" on image {image_id} have masks of {size} pixels, '
                         f'but {path} has {list(image.shape[:2])}. They were made on another data set.'
                     )
-            scores = [instance['score'] for instance in shown]
-            cells.append(_draw(coco, image, shown, colours, scores))
+            # Best last, so that it lies on top.
+            cells.append(_draw(coco, image, sorted(shown, key=lambda found: found['score'])))
         rows.append([_resize(cell, cell_height) for cell in cells])
-    return _assemble(rows, ['image', 'truth', *predictions])
+    return assemble(rows, ['image', 'truth', *predictions])
 
 
 def _by_image(
@@ -181,26 +127,34 @@ def _by_image(
     return grouped
 
 
-def _draw(
-    coco: COCO,
-    image: np.ndarray,
-    instances: Sequence[dict[str, Any]],
-    colours: Mapping[int, int],
-    scores: Sequence[float] | None = None,
-) -> np.ndarray:
-    masks = [coco.annToMask(instance) for instance in instances]
-    return draw_instances(image, masks, [colours[x['category_id']] for x in instances], scores)
+def _draw(coco: COCO, image: np.ndarray, instances: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Draw instances over a BGR image: a tint inside, a line around, a score if there is one."""
+    picture = image.copy()
+    categories = sorted(coco.getCatIds())
+    for instance in instances:
+        number = categories.index(instance['category_id'])
+        # Orange first: blue would not stand out from water.
+        colour = 255 * np.array(matplotlib.colormaps['tab10']((number + 1) % 10))[2::-1]
+        mask = coco.annToMask(instance)
+        picture[mask > 0] = (0.55 * picture[mask > 0] + 0.45 * colour).astype(np.uint8)
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, colour.tolist(), 1)
+        if 'score' in instance and contours:
+            x, y, *_ = cv2.boundingRect(mask)
+            text = f'{instance["score"]:.2f}'
+            white = (255, 255, 255)
+            cv2.putText(picture, text, (x, max(y - 2, 8)), 0, 0.3, white, 1, cv2.LINE_AA)
+    return picture
 
 
 def _resize(image: np.ndarray, height: int) -> np.ndarray:
-    width = round(image.shape[1] * height / image.shape[0])
-    shrinks = image.shape[0] > height
-    return cv2.resize(
-        image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    size = round(image.shape[1] * height / image.shape[0]), height
+    how = cv2.INTER_AREA if image.shape[0] > height else cv2.INTER_LINEAR
+    return cv2.resize(image, size, interpolation=how)
 
 
-def _assemble(rows: list[list[np.ndarray]], titles: list[str]) -> np.ndarray:
+def assemble(rows: list[list[np.ndarray]], titles: list[str]) -> np.ndarray:
+    """Put pictures of equal heights into a table under titles, on white."""
     cell_width = max(row[0].shape[1] for row in rows)
     cell_height = rows[0][0].shape[0]
     height = HEADER + len(rows) * (cell_height + GAP)

@@ -28,10 +28,5 @@ class TensorBoardBackend(TensorboardVisBackend):
             self._tensorboard.add_text('config', text)
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config for when the file is made.
-
-        Args:
-            config: The run's.
-            **kwargs: As MMEngine's, not used.
-        """
+        """Keep the config for when the file is made."""
         self._config = config

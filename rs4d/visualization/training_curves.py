@@ -1,8 +1,9 @@
 """Curves of training runs, read from the scalars that MMEngine writes."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,8 @@ class TrainingRun:
     """
 
     label: str
-    training: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
-    validation: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
-
-    @property
-    def keys(self) -> list[str]:
-        """All that can be drawn, sorted."""
-        return sorted({*self.training, *self.validation})
+    training: dict[str, tuple[list[float], list[float]]]
+    validation: dict[str, tuple[list[float], list[float]]]
 
 
 def read_run(path: str | Path, label: str | None = None) -> TrainingRun:
@@ -40,9 +36,6 @@ def read_run(path: str | Path, label: str | None = None) -> TrainingRun:
         path: A work dir, whose logs are joined, later ones over earlier ones where a resumed run
             repeats a step; or one ``scalars.json``.
         label: Its name; by default the folder's.
-
-    Returns:
-        The run.
 
     Raises:
         TrainingLogError: There is no log, or nothing in it.
@@ -55,28 +48,25 @@ def read_run(path: str | Path, label: str | None = None) -> TrainingRun:
             'Give the --work-dir of a training; its first lines are written after the first '
             'interval of the log.'
         )
-    training: dict[str, dict[float, float]] = {}
-    validation: dict[str, dict[float, float]] = {}
-    last_training_step = 0.0
-    for file in files:
-        for entry in _entries(file):
-            step = entry.get('step')
-            if step is None:
-                continue
-            trains = 'loss' in entry or 'lr' in entry
-            if trains:
-                last_training_step = float(step)
-            series = training if trains else validation
-            # A validation's step is its epoch or its iteration; it happens where the training stands.
-            place = float(step) if trains else last_training_step
-            for key, value in entry.items():
-                if isinstance(value, int | float) and key != 'step':
-                    series.setdefault(key, {})[place] = float(value)
-    run = TrainingRun(label or (path.parent.name if path.is_file() else path.resolve().name))
-    run.training, run.validation = _sorted(training), _sorted(validation)
-    if not run.keys:
+    training: dict[str, dict[float, float]] = defaultdict(dict)
+    validation: dict[str, dict[float, float]] = defaultdict(dict)
+    place = 0.0
+    for entry in (entry for file in files for entry in _entries(file)):
+        series = training if 'loss' in entry or 'lr' in entry else validation
+        # A validation's step is its epoch or its iteration; it happens where the training stands.
+        place = float(entry['step']) if series is training else place
+        for key in entry.keys() - {'step'}:
+            if isinstance(entry[key], int | float):
+                series[key][place] = float(entry[key])
+    if not training and not validation:
         raise TrainingLogError(f"The log of '{path}' is empty: nothing has been trained yet.")
-    return run
+    columns = (
+        {key: (sorted(points), [points[x] for x in sorted(points)]) for key, points in part.items()}
+        for part in (training, validation)
+    )
+    return TrainingRun(
+        label or (path.parent.name if path.is_file() else path.resolve().name), *columns
+    )
 
 
 def draw_curves(
@@ -87,12 +77,9 @@ def draw_curves(
     Args:
         runs: Of `read_run`.
         keys: What to draw, such as ``'loss'`` or ``'coco/segm_mAP_50'``.
-        out: The picture; its ending chooses the format, ``.png`` or ``.svg``.
+        out: The picture, ``.png`` or ``.svg``; it is returned.
         smooth: Weight of the past in an exponential moving average over training values, from 0 to
             below 1. Validations are drawn as they are, as points.
-
-    Returns:
-        ``out``.
 
     Raises:
         TrainingLogError: A key is in none of the runs, or the ending or ``smooth`` is not one of these.
@@ -102,23 +89,21 @@ def draw_curves(
         raise TrainingLogError(f"The picture '{out}' has to end in .png or .svg.")
     if not 0 <= smooth < 1:
         raise TrainingLogError(f'smooth is {smooth}; it has to be at least 0 and below 1.')
+    known = {key for run in runs for key in (*run.training, *run.validation)}
     for key in keys:
-        if all(key not in run.keys for run in runs):
-            known = ', '.join(sorted({k for run in runs for k in run.keys}))
-            raise TrainingLogError(f"None of the runs has logged '{key}'. They have: {known}.")
+        if key not in known:
+            raise TrainingLogError(
+                f"None of the runs has logged '{key}'. They have: {', '.join(sorted(known))}."
+            )
 
     # Matplotlib takes a second to import, and pyplot would look for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5 * len(keys), 4), layout='constrained')
-    FigureCanvasAgg(figure)
-    for position, key in enumerate(keys):
-        axes = figure.add_subplot(1, len(keys), position + 1)
+    for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
         for number, run in enumerate(runs):
             _draw(axes, run, key, f'C{number % 10}', smooth)
-        axes.set_title(key)
-        axes.set_xlabel('iterations')
+        axes.set(title=key, xlabel='iterations')
         axes.grid(alpha=0.3)
         axes.legend(fontsize='small')
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -127,12 +112,7 @@ def draw_curves(
 
 
 def smoothed(values: Sequence[float], weight: float) -> list[float]:
-    """Average exponentially, without the bias to the beginning.
-
-    Args:
-        values: Numbers.
-        weight: Of the past, from 0 (nothing changes) to below 1.
-    """
+    """Average exponentially, without the bias to the beginning."""
     result, total, mass = [], 0.0, 0.0
     for value in values:
         total, mass = weight * total + (1 - weight) * value, weight * mass + (1 - weight)
@@ -147,32 +127,21 @@ def _draw(axes: Any, run: TrainingRun, key: str, color: str, smooth: float) -> N
             axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
         axes.plot(steps, smoothed(values, smooth), color=color, label=run.label)
     if key in run.validation:
-        steps, values = run.validation[key]
         label = None if key in run.training else run.label
-        axes.plot(steps, values, 'o-', color=color, label=label, markersize=4, linewidth=1)
+        axes.plot(*run.validation[key], 'o-', color=color, label=label, markersize=4, linewidth=1)
 
 
-def _entries(file: Path) -> list[dict[str, Any]]:
-    entries = []
+def _entries(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines that have a step."""
     lines = file.read_text(encoding='utf-8').splitlines()
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
-            if number + 1 == len(lines):
-                break  # a run that was killed, or one that is writing now
+            if number == len(lines):
+                return  # a run that was killed, or one that is writing now
             raise TrainingLogError(
-                f"Line {number + 1} of '{file}' is not JSON ({error}). Remove the line."
+                f"Line {number} of '{file}' is not JSON ({error}). Remove the line."
             ) from error
-        if isinstance(entry, dict):
-            entries.append(entry)
-    return entries
-
-
-def _sorted(
-    series: dict[str, dict[float, float]],
-) -> dict[str, tuple[list[float], list[float]]]:
-    return {
-        key: (sorted(points), [points[step] for step in sorted(points)])
-        for key, points in series.items()
-    }
+        if isinstance(entry, dict) and 'step' in entry:
+            yield entry

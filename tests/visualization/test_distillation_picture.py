@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from rs4d.distillation.agreement import normalised_l1
-from rs4d.visualization import DistillationView, EmbeddingColours, draw_distillation, error_map
+from rs4d.visualization.distillation_picture import (
+    DistillationView,
+    EmbeddingColours,
+    draw_distillation,
+    error_map,
+)
 
 RANDOM = np.random.default_rng(0)
 HEIGHT, HEADER, GAP = 64, 24, 4

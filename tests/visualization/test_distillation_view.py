@@ -12,7 +12,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from rs4d.distillation import FeatureDistiller
-from rs4d.visualization import view_distillation
+from rs4d.visualization.distillation_picture import view_distillation
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 

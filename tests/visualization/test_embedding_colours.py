@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rs4d.visualization import EmbeddingColours
+from rs4d.visualization.distillation_picture import EmbeddingColours
 
 RANDOM = np.random.default_rng(0)
 

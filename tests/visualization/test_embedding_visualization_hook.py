@@ -14,13 +14,9 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
-from rs4d.visualization import (
-    DistillationView,
-    VisualizationError,
-    draw_distillation,
-    embedding_visualization_hook,
-    error_map,
-)
+from rs4d.visualization import embedding_visualization_hook
+from rs4d.visualization.distillation_picture import DistillationView, draw_distillation, error_map
+from rs4d.visualization.embedding_visualization_hook import VisualizationError
 
 # Noise and masks from the fourth step on.
 LINEAR = {
