@@ -38,7 +38,7 @@ class FeatureDistiller(BaseModel):
             blocks, `AggregatedMatch` for the student's blocks through the feature aggregator. The
             default is ``dict(loss_embedding=dict(type='EmbeddingMatch'))``. An entry that is None
             is left out. The error and the schedule follow the last maps, whatever is compared.
-        teacher_cache: Folder of embeddings that ``tools/cache_teacher.py`` has written. The teacher is
+        teacher_cache: Folder of embeddings that ``rs4d cache-teacher`` has written. The teacher is
             then not built, and the data set's pipeline has to load them by `LoadTeacherEmbedding`.
         teacher_dtype: In what the teacher is held and runs: ``'float32'``, or ``'float16'`` or
             ``'bfloat16'`` for half of the memory.

@@ -251,7 +251,7 @@ def test_a_cache_that_is_not_there(tool: Call, place: Path) -> None:
     code, _, last = tool('train.py', CONFIG, '--work-dir', place / 'w')
     assert code == 2
     assert 'no cache of teacher embeddings' in last
-    assert 'tools/cache_teacher.py' in last
+    assert 'rs4d cache-teacher' in last
 
 
 def random_config(place: Path, transform: str) -> Path:

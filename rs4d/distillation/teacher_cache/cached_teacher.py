@@ -70,7 +70,7 @@ class CachedTeacher:
         if name not in maps:
             raise TeacherCacheError(
                 f"The losses of the distiller need the teacher's map '{name}', but the cache "
-                f"'{self.cache_dir}' has {', '.join(maps)}. Make it with tools/cache_teacher.py from "
+                f"'{self.cache_dir}' has {', '.join(maps)}. Make it with rs4d cache-teacher from "
                 'the config that has these losses, or correct model.losses.'
             )
         return maps[name][0]

@@ -82,7 +82,7 @@ class CacheHeader:
             raise TeacherCacheError(
                 f"The cache of teacher embeddings '{source}' was made with something else than the "
                 f'config asks for. Different: {"; ".join(differences)}. Use the config that it was '
-                'made with, or make another cache with tools/cache_teacher.py.'
+                'made with, or make another cache with rs4d cache-teacher.'
             )
 
     def write(self, folder: Path) -> None:
@@ -111,7 +111,7 @@ def read_cache_header(folder: str | os.PathLike[str]) -> CacheHeader:
         TeacherCacheError: There is none, or it is not one of this version.
     """
     path = Path(folder) / HEADER
-    remedy = 'Make the cache with tools/cache_teacher.py <config> --out <folder>'
+    remedy = 'Make the cache with rs4d cache-teacher <config> --out <folder>'
     if not path.is_file():
         raise TeacherCacheError(
             f"There is no cache of teacher embeddings in '{folder}' (no {HEADER}). {remedy}, or "

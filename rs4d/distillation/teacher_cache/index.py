@@ -23,7 +23,7 @@ from .keys import KeySet, hash_keys
 
 SHARD_NAME = re.compile(r'rank(\d{5})-(\d{6})\.safetensors')
 _REMAKE = (
-    'Delete it and start tools/cache_teacher.py again with the same --world-size; it encodes only '
+    'Delete it and start rs4d cache-teacher again with the same --world-size; it encodes only '
     'what is missing.'
 )
 

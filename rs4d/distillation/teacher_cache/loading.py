@@ -23,7 +23,7 @@ class LoadTeacherEmbedding(BaseTransform):
     loader's workers. `PackDistillInputs` hands the maps on to the distiller.
 
     Args:
-        cache_dir: The folder that ``tools/cache_teacher.py`` has written.
+        cache_dir: The folder that ``rs4d cache-teacher`` has written.
         transforms: Configs of the transforms that load, scale and pad the image.
         data_root: The data set's root or roots, below which an image's path is its name; not needed
             where the data set names its images itself (``img_key``).
@@ -50,7 +50,7 @@ class LoadTeacherEmbedding(BaseTransform):
         if missing:
             raise TeacherCacheError(
                 f"The teacher cache '{cache_dir}' has the maps {', '.join(self.reader.header.maps)} "
-                f'and not {", ".join(missing)}. Make one with tools/cache_teacher.py from a config '
+                f'and not {", ".join(missing)}. Make one with rs4d cache-teacher from a config '
                 "whose model.losses compare the teacher's blocks."
             )
         self.transforms = Compose([TRANSFORMS.build(cfg) for cfg in transforms])

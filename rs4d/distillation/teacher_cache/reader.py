@@ -15,7 +15,7 @@ from .index import read_index, shard_shapes, tensor_name
 from .keys import KeySet, hash_keys
 from .skipped import RETRY, read_skipped
 
-_VERIFY = 'tools/cache_teacher.py --verify checks all of it'
+_VERIFY = 'rs4d cache-teacher --verify checks all of it'
 
 
 class TeacherCacheReader:
@@ -47,7 +47,7 @@ class TeacherCacheReader:
             numbers.append(np.full(len(record.keys), number, np.int32))
         if not hashes:
             raise TeacherCacheError(
-                f"The teacher cache '{folder}' has no image yet. Let tools/cache_teacher.py finish."
+                f"The teacher cache '{folder}' has no image yet. Let rs4d cache-teacher finish."
             )
         joined = np.concatenate(hashes)
         self._keys = KeySet(joined)
@@ -120,7 +120,7 @@ class TeacherCacheReader:
             state = 'is missing' if found is None else f'has {found} bytes instead of {size}'
             raise TeacherCacheError(
                 f"The shard '{path}' of the teacher cache {state}. Copy it again, or delete it and "
-                'start tools/cache_teacher.py again, which encodes what is missing.'
+                'start rs4d cache-teacher again, which encodes what is missing.'
             )
         shapes = shard_shapes(path)
         file = safe_open(path, 'pt')
@@ -141,6 +141,6 @@ class TeacherCacheReader:
             )
         return TeacherCacheError(
             f"The teacher cache '{self.folder}' has {len(self)} images, but not '{key}'. Let "
-            'tools/cache_teacher.py finish over this data set; if it has, data_root of '
+            'rs4d cache-teacher finish over this data set; if it has, data_root of '
             'LoadTeacherEmbedding is not the one under which the images were cached.'
         )

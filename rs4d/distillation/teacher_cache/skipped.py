@@ -15,7 +15,7 @@ from .json_lines import append_line, read_lines, rewrite_lines
 # Of a data set's images, how many may be unreadable.
 MAX_SKIPPED = 0.01
 _PATTERN = 'skipped-rank*.jsonl'
-RETRY = f'delete {_PATTERN} in the cache and start tools/cache_teacher.py again'
+RETRY = f'delete {_PATTERN} in the cache and start rs4d cache-teacher again'
 
 
 def append_skipped(folder: Path, rank: int, key: str, reason: str) -> None:

@@ -129,9 +129,10 @@ class TeacherCacheWriter:
         name = shard_name(self.rank, self._number)
         write_bytes(self.folder / name, data)
         record = ShardRecord(name, len(data), sha256(data).hexdigest(), list(self._shapes))
-        append_record(self.folder, self.rank, record)
+        # First, so that Ctrl-C while the line is written does not have it written again.
         self._number += 1
         self._tensors, self._shapes = {}, {}
+        append_record(self.folder, self.rank, record)
 
     def close(self) -> None:
         """Write what is in memory, and let other processes write as this rank."""

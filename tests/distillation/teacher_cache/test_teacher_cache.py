@@ -27,6 +27,7 @@ from rs4d.distillation.teacher_cache import (
     read_skipped,
     verify_cache,
 )
+from rs4d.distillation.teacher_cache.index import ShardRecord, append_record
 
 Fill = Callable[..., Path]
 KEYS = [f'sa_{i // 4:06d}/sa_{i}.jpg' for i in range(9)]
@@ -135,6 +136,29 @@ def test_a_killed_process_at_any_moment(tmp_path: Path) -> None:
         writer.close()
         assert_whole(tmp_path / 'cache', [f'{i}.jpg' for i in range(written[-1])])
     assert 0 < written[0] < written[-1]
+
+
+@pytest.mark.parametrize('line', [True, False])
+def test_an_interruption_while_the_index_is_written(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, line: bool
+) -> None:
+    def interrupted(folder: Path, rank: int, record: ShardRecord) -> None:
+        if line:
+            append_record(folder, rank, record)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    folder = fill(KEYS[:2])
+    monkeypatch.setattr('rs4d.distillation.teacher_cache.writer.append_record', interrupted)
+    writer = TeacherCacheWriter(folder, images_per_shard=2)
+    writer.start(make_header())
+    writer.add(KEYS[2], make_maps(KEYS[2]), (32, 20))
+    with pytest.raises(KeyboardInterrupt):
+        writer.add(KEYS[3], make_maps(KEYS[3]), (32, 20))
+    writer.close()
+    if not line:
+        fill([])
+    assert_whole(folder, KEYS[:4])
 
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
