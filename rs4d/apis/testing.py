@@ -10,6 +10,7 @@ from mmengine.registry import RUNNERS
 from rs4d.checkpoints.checks import require_checkpoint
 from rs4d.engine.distributed import leave
 from rs4d.engine.preflight import check_testing
+from rs4d.engine.terminal import summarise
 from rs4d.errors import SetupError
 from rs4d.evaluation import write_results_of
 from rs4d.files import keep_earlier, write_json
@@ -41,6 +42,7 @@ def test(
     runner = RUNNERS.build(cfg)
     check_parts(runner.model)
     check_testing(runner)
+    runner.logger.info(summarise(runner))
     if out:
         write_results_of(runner.test_loop, out)
     if out and is_main_process():

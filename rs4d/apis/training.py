@@ -7,6 +7,7 @@ from mmengine.registry import RUNNERS
 from rs4d.engine import TrainingStopped
 from rs4d.engine.distributed import leave
 from rs4d.engine.preflight import check_training, check_work_dir, choose_resume
+from rs4d.engine.terminal import summarise
 from rs4d.errors import SetupError
 from rs4d.models.part_checks import check_parts
 
@@ -50,6 +51,7 @@ def train(
     runner = RUNNERS.build(cfg)
     check_parts(runner.model)
     check_training(runner)
+    runner.logger.info(summarise(runner))
     try:
         runner.train()
     except TrainingStopped:

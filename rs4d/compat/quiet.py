@@ -1,13 +1,15 @@
 """Lines of others' packages that their user can do nothing about.
 
-MMDetection's own start prints that it skips data sets of a company, and MMEngine's hooks warn of the
-names that MMEngine itself uses for its file backends.
+MMDetection's own start prints that it skips data sets of a company and metrics of an optional package,
+and MMEngine warns of names that it uses itself, and tells at each start what is in the environment.
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import mmengine.config.config
 import mmengine.fileio.file_client
 import mmengine.logging
 
@@ -15,7 +17,10 @@ NOISE = (
     'Could not import OneDL',
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
+    'Using env variable',
 )
+# MMDetection's, on an optional package for metrics that no config here names.
+WARNING = 'faster_coco_eval is not installed'
 
 
 def without_noise(print_log: Callable[..., None]) -> Callable[..., None]:
@@ -37,7 +42,8 @@ def without_noise(print_log: Callable[..., None]) -> Callable[..., None]:
 
 
 def quiet_others() -> None:
-    """Patch the two places; MMDetection takes the function from the first when it is imported."""
-    for module in (mmengine.logging, mmengine.fileio.file_client):
+    """Patch the three places; MMDetection takes the function from the first when it is imported."""
+    warnings.filterwarnings('ignore', message=WARNING)
+    for module in (mmengine.logging, mmengine.config.config, mmengine.fileio.file_client):
         if not hasattr(module.print_log, '__wrapped__'):
             module.print_log = without_noise(module.print_log)

@@ -141,10 +141,8 @@ def _arguments_at(node: dict[str, Any], where: str, scope: str) -> frozenset[str
 def _named(name: str, scope: str) -> tuple[Callable[..., Any], ...]:
     """What is registered under a name; a few names, such as RandomSampler, are so several times."""
     roots = [found for found in vars(registries).values() if isinstance(found, Registry)]
-    parts = []
-    for root in roots:
-        with root.switch_scope_and_registry(scope) as registry:
-            parts.append(registry.get(name))
+    # Some registries, such as that of strategies, have no child in MMDetection.
+    parts = [root.children.get(scope, root).get(name) for root in roots]
     return tuple(part for part in dict.fromkeys(parts) if callable(part))
 
 

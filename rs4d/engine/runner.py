@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -22,6 +23,7 @@ from rs4d.files import FileWriteError, remove_parts, written_whole
 from .distributed import init_on_cpu
 from .loops import ResumableTrainLoop
 from .resuming import require_same_training
+from .terminal import shorten_terminal
 
 
 @RUNNERS.register_module()
@@ -54,6 +56,20 @@ class AtomicRunner(Runner):
         cfg = copy.deepcopy(cfg)
         resolve(cfg)
         return super().from_cfg(cfg)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, which leaves the environment and the config to its file.
+
+        Args:
+            *args: As MMEngine's.
+            **kwargs: Likewise.
+
+        Returns:
+            The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        shorten_terminal(logger)
+        return logger
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Set up processes, on CPUs as well.

@@ -148,3 +148,19 @@ def test_interrupt_says_what_is_saved_and_how_to_go_on(
     assert str(tmp_path / 'epoch_') in last
     assert f'rs4d train {config} --work-dir {tmp_path} --resume' in last
     assert 'Traceback' not in err
+
+
+def test_the_terminal_shows_few_lines_before_the_first_step(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """What, on what, with what, where to; the environment and the config are in the log."""
+    work_dir, result = trained
+    shown = (result.stderr + result.stdout).partition('Epoch(train)')[0].splitlines()
+    assert len(shown) <= 40
+    for word in ('config', 'model', 'train', 'steps', 'device', 'output', 'log'):
+        assert any(f'{word}   ' in line for line in shown), word
+    log = next(work_dir.glob('*/*.log')).read_text()
+    assert 'System environment:' in log
+    assert 'train_dataloader = dict(' in log
+    for noise in ('OneDL', 'is the alias', 'Using env variable', 'paramwise', 'faster_coco'):
+        assert noise not in result.stdout + result.stderr
