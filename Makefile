@@ -11,7 +11,7 @@ help:
 	@echo "make test      lint and test (installs first if need be)"
 	@echo "make test-configs  one iteration and one prediction of every config, minutes"
 	@echo "make demo      distil, fine-tune and score a small model on generated scenes"
-	@echo "make lint      ruff and mypy"
+	@echo "make lint      ruff, mypy and import-linter"
 	@echo "make asan      the scan's C++ kernels under sanitizers"
 	@echo "make clean     remove $(VENV) and caches; data/ and work_dirs/ stay"
 
@@ -39,6 +39,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
