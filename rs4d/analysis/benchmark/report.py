@@ -19,7 +19,7 @@ def markdown_table(records: Sequence[Record]) -> str:
     """Write one row for each encoder, side and mode.
 
     Args:
-        records: As `tools/analysis_tools/benchmark.py` makes them.
+        records: As `rs4d benchmark encoders` makes them.
 
     Returns:
         A Markdown table.
