@@ -106,12 +106,11 @@ class PromptMaskHead(BaseModule):
         tokens = self.prompter(roi_feats)
         if self.with_positions:
             tokens = tokens + self.decoder.encode_points(self._box_points(rois, input_shape))
-        dense = None
+        coverage = None
         if self.box_embed is not None:
             height, width = embedding.shape[-2:]
-            covered = box_coverage(rois[:, 1:], input_shape, (height, width))
-            dense = covered.to(embedding)[:, None] * self.box_embed[:, None, None]
-        return self.decoder(tokens, embedding, rois[:, 0].long(), dense)
+            coverage = box_coverage(rois[:, 1:], input_shape, (height, width))
+        return self.decoder(tokens, embedding, rois[:, 0].long(), coverage, self.box_embed)
 
     def _box_points(self, rois: Tensor, input_shape: tuple[int, int]) -> Tensor:
         """Place each token's point in each box: fractions of the input's sides (N, T, 2)."""
@@ -180,10 +179,9 @@ class PromptMaskHead(BaseModule):
         masks = upsample(logits, input_shape)[..., :height, :width]
         if rescale:
             masks = upsample(masks, tuple(img_meta['ori_shape'][:2]))
-        probabilities = masks.sigmoid()
         if threshold >= 0:
-            return probabilities >= threshold
-        return (probabilities * 255).to(torch.uint8)
+            return masks >= masks.new_tensor(threshold).logit()
+        return (masks.sigmoid() * 255).to(torch.uint8)
 
 
 def upsample(masks: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -26,27 +26,24 @@ class PromptRoIHead(StandardRoIHead):
         max_masks_per_image: Positive boxes of an image whose masks are decoded in training. Where
             there are more, a random choice is made that takes a box of every object before a second
             one of any. Memory grows with it.
-        chunk_size: Masks decoded at a time in testing.
         embedding_level: The neck's level that stands in for the embedding, counted from the finest:
             2 is stride 16 where the finest is stride 4.
         **kwargs: MMDetection's ``StandardRoIHead``. ``mask_roi_extractor`` is required: its
             ``output_size`` is the prompter's ``roi_size``, 14.
 
     Raises:
-        ConfigError: If a number is not positive or there is no ``mask_roi_extractor``.
+        ConfigError: If ``max_masks_per_image`` is not positive or there is no ``mask_roi_extractor``.
     """
 
     def __init__(
         self,
         max_masks_per_image: int = 20,
-        chunk_size: int = 16,
         embedding_level: int = 2,
         **kwargs: Any,
     ) -> None:
-        if max_masks_per_image < 1 or chunk_size < 1:
+        if max_masks_per_image < 1:
             raise ConfigError(
-                f'PromptRoIHead: max_masks_per_image={max_masks_per_image} and chunk_size='
-                f'{chunk_size} should be at least 1.'
+                f'PromptRoIHead: max_masks_per_image={max_masks_per_image} should be at least 1.'
             )
         if kwargs.get('mask_roi_extractor') is None:
             raise ConfigError(
@@ -55,7 +52,6 @@ class PromptRoIHead(StandardRoIHead):
             )
         super().__init__(**kwargs)
         self.max_masks_per_image = max_masks_per_image
-        self.chunk_size = chunk_size
         self.embedding_level = embedding_level
 
     def mask_loss(
@@ -120,12 +116,12 @@ class PromptRoIHead(StandardRoIHead):
             shape = meta['ori_shape' if rescale else 'img_shape'][:2]
             dtype = torch.bool if threshold >= 0 else torch.uint8
             masks = torch.empty((len(rois), *shape), dtype=dtype, device=rois.device)
-            for start in range(0, len(rois), self.chunk_size):
-                chunk = slice(start, start + self.chunk_size)
-                logits = self._decode(x, rois[chunk], embedding)
-                masks[chunk] = self.mask_head.binarise(
-                    logits, input_shape, meta, threshold, rescale
-                )
+            if len(rois):
+                # One at a time, as a mask at the image's size is large.
+                for j, logits in enumerate(self._decode(x, rois, embedding).split(1)):
+                    masks[j] = self.mask_head.binarise(
+                        logits, input_shape, meta, threshold, rescale
+                    )[0]
             results.masks = masks
             if rescale:
                 factors = [1 / factor for factor in meta['scale_factor']]

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint as run_again_in_backward
 from rs4d.checkpoints import load_all
 
 from .sam_decoder_weights import read_decoder_weights
+from .shared_decoding import SharedDecoding
 
 EMBED_DIMS = 256
 
@@ -19,9 +20,9 @@ EMBED_DIMS = 256
 class SAMMaskDecoder(BaseModule):
     """The decoder of SAM for one mask a prompt.
 
-    Kirillov et al., "Segment Anything", ICCV 2023, section 3 and appendix A. The network is
-    ``transformers``' ``SamMaskDecoder``; positions are computed for the embedding at hand, so that
-    1024x1024 images are not special.
+    Kirillov et al., "Segment Anything", ICCV 2023, section 3 and appendix A. The parameters are
+    those of ``transformers``' ``SamMaskDecoder``; :class:`SharedDecoding` runs them. Positions are
+    computed for the embedding at hand, so that 1024x1024 images are not special.
 
     Of SAM's four masks only the first, the one for unambiguous prompts, is asked for. The MLPs of the
     other three and the head that estimates a mask's quality have no part in it: they are kept, so that
@@ -115,45 +116,54 @@ class SAMMaskDecoder(BaseModule):
         tokens: Tensor,
         embedding: Tensor,
         image_ids: Tensor,
-        dense_prompts: Tensor | None = None,
+        coverage: Tensor | None = None,
+        mark: Tensor | None = None,
     ) -> Tensor:
         """Decode one mask for each instance.
+
+        Maps are computed in autocast's type, tokens in that of the parameters.
 
         Args:
             tokens: Prompts (N, T, 256).
             embedding: The encoder's maps (B, 256, h, w).
             image_ids: The image of each instance, integers (N,) from 0 to B-1.
-            dense_prompts: What is added to the embedding for each instance (N, 256, h, w), beside
-                SAM's vector for a prompt without a mask; None adds that alone.
+            coverage: How much of each cell an instance's box covers (N, h, w), or None.
+            mark: A vector (256,) that is added to the embedding of an instance, times its
+                ``coverage``, beside SAM's vector for a prompt without a mask.
 
         Returns:
             Logits (N, 4h, 4w).
         """
         if self.with_cp and torch.is_grad_enabled():
             logits = run_again_in_backward(
-                self._decode, tokens, embedding, image_ids, dense_prompts, use_reentrant=False
+                self._decode, tokens, embedding, image_ids, coverage, mark, use_reentrant=False
             )
             assert isinstance(logits, Tensor)
             return logits
-        return self._decode(tokens, embedding, image_ids, dense_prompts)
+        return self._decode(tokens, embedding, image_ids, coverage, mark)
 
     def _decode(
         self,
         tokens: Tensor,
         embedding: Tensor,
         image_ids: Tensor,
-        dense_prompts: Tensor | None,
+        coverage: Tensor | None,
+        mark: Tensor | None,
     ) -> Tensor:
-        no_mask = self.no_mask_embed.weight[..., None, None]
-        # An instance is an "image" with one prompt here: images with many and with few instances
-        # then share a batch.
-        masks = self.decoder(
-            image_embeddings=embedding[image_ids],
-            image_positional_embeddings=self.image_positions(*embedding.shape[-2:]).expand(
-                len(tokens), -1, -1, -1
-            ),
-            sparse_prompt_embeddings=tokens[:, None],
-            dense_prompt_embeddings=no_mask if dense_prompts is None else no_mask + dense_prompts,
-            multimask_output=False,
-        )[0]
-        return masks[:, 0, 0]
+        height, width = embedding.shape[-2:]
+        device, dtype = embedding.device.type, embedding.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        masks = [embedding.new_empty((0, 4 * height, 4 * width), dtype=dtype)]
+        order = [image_ids[:0]]
+        with torch.autocast(device, enabled=False):
+            positions = self.image_positions(height, width)[0]
+            maps = (embedding + self.no_mask_embed.weight[..., None, None]).to(dtype)
+            for image, image_map in enumerate(maps):
+                chosen = (image_ids == image).nonzero()[:, 0]
+                if len(chosen) == 0:
+                    continue
+                share = SharedDecoding(self.decoder, image_map, positions, mark)
+                order.append(chosen)
+                masks.append(share(tokens[chosen], None if coverage is None else coverage[chosen]))
+        return torch.cat(masks)[torch.cat(order).argsort()]

@@ -167,16 +167,17 @@ def test_box_coverage_is_the_mean_of_a_filled_box() -> None:
 def test_box_prompt_marks_the_box_on_the_embedding() -> None:
     head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16), box_prompt=True)
     sent: list[Tensor] = []
-    head.decoder.register_forward_pre_hook(lambda _, args: sent.append(args[3]))
+    head.decoder.register_forward_pre_hook(lambda _, args: sent.extend(args[3:]))
     rois = torch.tensor([[0.0, 16, 0, 64, 32], [0, 0, 0, 16, 8]])
     with torch.no_grad():
         head(torch.randn(2, 8, 14, 14), rois, torch.randn(1, 256, 2, 4), (32, 64))
-    wide, corner = sent[0]
-    assert not wide[:, :, 0].any()
-    torch.testing.assert_close(wide[:, :, 1:], head.box_embed[:, None, None].expand(-1, 2, 3))
-    torch.testing.assert_close(corner[:, 0, 0], head.box_embed / 2)
-    assert not corner[:, 1].any()
-    assert not corner[:, :, 1:].any()
+    (wide, corner), mark = sent
+    assert mark is head.box_embed
+    assert not wide[:, 0].any()
+    torch.testing.assert_close(wide[:, 1:], torch.ones(2, 3))
+    torch.testing.assert_close(corner[0, 0], torch.tensor(0.5))
+    assert not corner[1].any()
+    assert not corner[:, 1:].any()
 
 
 def test_loss_is_the_mean_over_instances_at_full_resolution() -> None:
@@ -230,7 +231,7 @@ def test_every_parameter_gets_a_gradient(counts: list[int], kind: str) -> None:
 
 
 def test_batch_of_none_one_and_four_hundred_trains_and_predicts() -> None:
-    model = build(max_masks_per_image=3, chunk_size=7)
+    model = build(max_masks_per_image=3)
     seen: list[int] = []
     head = model.roi_head.mask_head
     head.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
@@ -254,7 +255,7 @@ def test_batch_of_none_one_and_four_hundred_trains_and_predicts() -> None:
         results = model.roi_head.predict_mask(embedded, metas, results, rescale=True)
     assert [tuple(r.masks.shape) for r in results] == [(n, 48, 64) for n in (0, 1, 400)]
     assert all(r.masks.dtype == torch.bool for r in results)
-    assert max(seen) == 7
+    assert seen == [1, 400]
     for result, before in zip(results, boxes, strict=True):
         torch.testing.assert_close(result.bboxes, before / 2)
     # The detector's own way, from the RPN's boxes.
@@ -263,8 +264,8 @@ def test_batch_of_none_one_and_four_hundred_trains_and_predicts() -> None:
             assert sample.pred_instances.masks.shape[1:] == (48, 64)
 
 
-def test_chunks_and_company_do_not_change_masks() -> None:
-    model = build(chunk_size=2).eval()
+def test_company_does_not_change_masks() -> None:
+    model = build().eval()
     data = batch([5, 4])
     metas = [sample.metainfo for sample in data['data_samples']]
 
@@ -277,7 +278,6 @@ def test_chunks_and_company_do_not_change_masks() -> None:
 
     with torch.no_grad():
         together = predict([0, 1])
-        model.roi_head.chunk_size = 100
         alone = predict([0]) + predict([1])
     for a, b in zip(together, alone, strict=True):
         assert a.shape[1:] == (96, 128)

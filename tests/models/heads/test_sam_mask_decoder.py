@@ -12,7 +12,7 @@ from rs4d.checkpoints import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
 )
-from rs4d.models.heads import SAMMaskDecoder
+from rs4d.models.heads import SAMMaskDecoder, shared_decoding
 
 MLPS = ('iou_prediction_head', *(f'output_hypernetworks_mlps.{i}' for i in range(4)))
 
@@ -165,20 +165,76 @@ def test_official_file_gives_every_output_of_transformers(official: Path, sam: S
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_dense_prompts_are_those_of_transformers(official: Path, sam: SamModel) -> None:
-    """SAM takes one map a prompt on top of the embedding; each instance here has its own."""
+def in_their_words(decoder: SAMMaskDecoder, *args: Tensor) -> Tensor:
+    """Decode with ``transformers``' own forward, which copies the image for every prompt."""
+    tokens, embedding, image_ids, coverage, mark = args
+    positions = decoder.image_positions(*embedding.shape[-2:]).expand(len(tokens), -1, -1, -1)
+    dense = decoder.no_mask_embed.weight + coverage[..., None] * mark
+    return decoder.decoder(
+        embedding[image_ids], positions, tokens[:, None], dense.permute(0, 3, 1, 2), False
+    )[0][:, 0, 0]
+
+
+def test_marks_are_dense_prompts_of_transformers(official: Path, sam: SamModel) -> None:
+    """SAM takes one map a prompt on top of the embedding; here it is a vector where a box is."""
     decoder = build(official)
     torch.manual_seed(1)
     embedding, tokens = torch.randn(2, 256, 16, 16), torch.randn(2, 1, 5, 256)
-    ours = torch.randn(2, 256, 16, 16)
+    coverage, mark = torch.rand(2, 16, 16), torch.randn(256)
     inputs = prompt_inputs(sam, embedding, tokens)
     with torch.no_grad():
         plain = sam.mask_decoder(multimask_output=False, **inputs)[0][:, 0, 0]
-        inputs['dense_prompt_embeddings'] = inputs['dense_prompt_embeddings'] + ours
+        inputs['dense_prompt_embeddings'] = (
+            inputs['dense_prompt_embeddings'] + coverage[:, None] * mark[:, None, None]
+        )
         expected = sam.mask_decoder(multimask_output=False, **inputs)[0][:, 0, 0]
-        logits = decoder(tokens[:, 0], embedding, torch.tensor([0, 1]), ours)
+        logits = decoder(tokens[:, 0], embedding, torch.tensor([0, 1]), coverage, mark)
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(logits, plain, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize('cells', [100, 4096])
+def test_sharing_changes_neither_masks_nor_gradients(
+    cells: int, official: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several prompts at once and one at a time, with gradients and in place without them."""
+    monkeypatch.setattr(shared_decoding, '_CELLS_AT_ONCE', cells)
+    monkeypatch.setattr(shared_decoding, '_CELLS_UPSCALED_AT_ONCE', cells)
+    size = 12, 20
+    decoder = build(official).double()
+    torch.manual_seed(1)
+    inputs = [torch.randn(3, 5, 256), torch.randn(2, 256, *size), torch.rand(3, *size)]
+    tokens, embedding, coverage, mark = (x.double() for x in (*inputs, torch.randn(256)))
+    image_ids = torch.tensor([1, 0, 1])
+    found = []
+    for decode in (decoder, lambda *args: in_their_words(decoder, *args)):
+        leaves = [x.clone().requires_grad_() for x in (tokens, embedding, mark)]
+        logits = decode(leaves[0], leaves[1], image_ids, coverage, leaves[2])
+        trained = [*leaves, *(p for p in decoder.parameters() if p.requires_grad)]
+        found.append([logits.detach(), *torch.autograd.grad(logits.square().mean(), trained)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
+    with torch.no_grad():
+        before = embedding.clone()
+        logits = decoder(tokens, embedding, image_ids, coverage, mark)
+        alone = decoder(tokens[1:2], embedding, image_ids[1:2], coverage[1:2], mark)
+    torch.testing.assert_close(logits, found[0][0], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(alone, logits[1:2], rtol=1e-9, atol=1e-9)
+    assert torch.equal(embedding, before)
+
+
+def test_half_precision_is_close(official: Path) -> None:
+    decoder = build(official)
+    torch.manual_seed(1)
+    tokens, embedding = torch.randn(2, 5, 256), torch.randn(1, 256, 12, 12)
+    args = tokens, embedding, torch.tensor([0, 0]), torch.rand(2, 12, 12), torch.randn(256)
+    with torch.no_grad():
+        exact = decoder(*args)
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            logits = decoder(*args)
+    assert logits.dtype == torch.bfloat16
+    assert (logits - exact).norm() < 2e-2 * exact.norm()
+    assert decoder(tokens[:0], embedding, torch.tensor([], dtype=torch.long)).shape == (0, 48, 48)
 
 
 def test_every_weight_arrives(official: Path, weights: dict[str, Tensor]) -> None:

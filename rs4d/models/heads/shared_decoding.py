@@ -1,0 +1,234 @@
+"""SAM's mask decoder for many prompts of one image, without a copy of the image for each.
+
+The same function as ``transformers``' ``SamMaskDecoder`` for the first mask, with its parameters,
+arranged by what it costs. A map has thousands of cells, a prompt a dozen tokens. So:
+
+- A head's (q Wq)(x Wk)^T is (q Wq Wk^T) x^T: weights are multiplied into the few tokens, and a
+  prompt's map is never projected to keys, values or queries.
+- Positions, and in the first layer the map too, are the same for all prompts and projected once.
+- Of the last layers only what reaches the first mask is computed.
+
+"Cells" are those of the map, "points" the prompts as they came in, which SAM adds to tokens as their
+positions. A head's weights of an attention sum to 1, so that biases of values can be added at the end.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Cells of all prompts that are worked on together: on a CPU they stay in its cache.
+_CELLS_AT_ONCE = 4096
+_CELLS_AT_ONCE_ON_GPU = 65536
+_CELLS_UPSCALED_AT_ONCE = 512
+_MASK_TOKEN = 1  # behind the token for the masks' quality
+
+
+class _Asked(NamedTuple):
+    """What tokens compare with cells: ``own`` with projected ones, ``mixed`` with those of a map."""
+
+    own: Tensor  # (n, heads, T, channels)
+    mixed: Tensor  # (n, heads T, 256)
+
+
+class SharedDecoding:
+    """The masks of one image, with what they share computed once.
+
+    Args:
+        decoder: ``transformers``' ``SamMaskDecoder``, whose parameters are used.
+        embedding: The image's map plus SAM's vector for "no mask" (256, h, w). Maps are computed in
+            its type, tokens in that of the parameters.
+        positions: The code of each cell (256, h, w).
+        mark: A vector (256,) that a prompt adds to the map as far as it covers it, or None.
+    """
+
+    def __init__(
+        self, decoder: Any, embedding: Tensor, positions: Tensor, mark: Tensor | None = None
+    ) -> None:
+        self.decoder, self.mark = decoder, mark
+        self.shape, self.dtype = embedding.shape[-2:], embedding.dtype
+        self.first, self.second = decoder.transformer.layers
+        self.final = decoder.transformer.final_attn_token_to_image
+        self.heads: int = self.final.num_attention_heads
+        self.map = embedding.flatten(1).T.contiguous()
+        positions = positions.flatten(1).T.to(self.dtype)
+        placed = self.map + positions
+        self.first_keys = self._project(placed, self.first.cross_attn_token_to_image.k_proj)
+        weight = self.first.cross_attn_token_to_image.v_proj.weight.to(self.dtype)
+        self.first_values = (weight @ self.map.T).unflatten(0, (self.heads, -1))
+        self.first_queries = self._project(placed, self.first.cross_attn_image_to_token.q_proj)
+        self.second_keys = self._project(positions, self.second.cross_attn_token_to_image.k_proj)
+        self.second_queries = self._project(positions, self.second.cross_attn_image_to_token.q_proj)
+        self.final_keys = self._project(positions, self.final.k_proj)
+
+    def __call__(self, tokens: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """Decode the first mask of each prompt.
+
+        Args:
+            tokens: Prompts (N, T, 256), N at least 1.
+            coverage: How much of each cell a prompt covers (N, h, w); needs a ``mark``.
+
+        Returns:
+            Logits (N, 4h, 4w).
+        """
+        own = torch.cat([self.decoder.iou_token.weight, self.decoder.mask_tokens.weight])
+        points = torch.cat([own.expand(len(tokens), -1, -1), tokens.to(own)], 1)
+        at_once = _CELLS_AT_ONCE if points.device.type == 'cpu' else _CELLS_AT_ONCE_ON_GPU
+        step = max(1, at_once // len(self.map))
+        masks = []
+        for start in range(0, len(points), step):
+            part = slice(start, start + step)
+            covered = None
+            if coverage is not None:
+                covered = coverage[part].flatten(1)[:, None].to(self.dtype)
+            masks.append(self._decode(points[part], covered))
+        return torch.cat(masks)
+
+    def _decode(self, points: Tensor, covered: Tensor | None) -> Tensor:
+        first, second = self.first, self.second
+        tokens = first.layer_norm1(first.self_attn(*[points[None]] * 3)[0][0])
+        tokens = _update(first, tokens, self._look_at_image(tokens + points, covered))
+        cells = self._answer_image(tokens, points, covered)
+
+        placed = (tokens + points)[None]
+        tokens = tokens + second.self_attn(placed, placed, tokens[None])[0][0]
+        tokens = second.layer_norm1(tokens)
+        attention = second.cross_attn_token_to_image
+        seen = self._look(attention, tokens + points, cells, self.second_keys)
+        tokens = _update(second, tokens, seen)
+        cells = self._answer(tokens, points, cells)
+
+        token, point = tokens[:, _MASK_TOKEN, None], points[:, _MASK_TOKEN, None]
+        token = token + self._look(self.final, token + point, cells, self.final_keys)
+        token = self.decoder.transformer.layer_norm_final_attn(token)
+        return self._upscale(cells, self.decoder.output_hypernetworks_mlps[0](token))
+
+    # Tokens look at cells.
+
+    def _look(self, attention: Any, placed: Tensor, cells: Tensor, shared: Tensor) -> Tensor:
+        asked = self._ask(attention, attention.q_proj(placed), attention.k_proj)
+        weights = self._scores(asked, cells, shared).softmax(-1)
+        seen = (weights @ cells).unflatten(1, (self.heads, -1)).to(placed.dtype)
+        weight = attention.v_proj.weight.unflatten(0, (self.heads, -1))
+        return self._leave(attention, seen @ weight.mT)
+
+    def _look_at_image(self, placed: Tensor, covered: Tensor | None) -> Tensor:
+        attention = self.first.cross_attn_token_to_image
+        asked = self._ask(attention, attention.q_proj(placed), attention.k_proj)
+        weights = self._image_scores(asked, self.first_keys, covered).softmax(-1)
+        seen = (weights.unflatten(1, (self.heads, -1)) @ self.first_values.mT).to(placed.dtype)
+        if covered is not None:
+            assert self.mark is not None
+            share = (weights @ covered.mT).unflatten(1, (self.heads, -1)).to(placed.dtype)
+            value = F.linear(self.mark, attention.v_proj.weight)
+            seen = seen + share * self._split(value[None, None])
+        return self._leave(attention, seen)
+
+    def _leave(self, attention: Any, seen: Tensor) -> Tensor:
+        """Bring what was seen (n, heads, T, channels), without its bias, to tokens."""
+        seen = seen.transpose(1, 2).flatten(2) + attention.v_proj.bias
+        return attention.out_proj(seen)
+
+    # Cells look at tokens.
+
+    def _answer(self, tokens: Tensor, points: Tensor, cells: Tensor) -> Tensor:
+        attention = self.second.cross_attn_image_to_token
+        asked = self._ask(attention, attention.k_proj(tokens + points), attention.q_proj)
+        weights = self._over_tokens(self._scores(asked, cells, self.second_queries))
+        cells = _add_product(cells, weights.mT, self._values(attention, tokens))
+        return self._normalise(self.second, cells)
+
+    def _answer_image(self, tokens: Tensor, points: Tensor, covered: Tensor | None) -> Tensor:
+        attention = self.first.cross_attn_image_to_token
+        asked = self._ask(attention, attention.k_proj(tokens + points), attention.q_proj)
+        weights = self._over_tokens(self._image_scores(asked, self.first_queries, covered))
+        values = self._values(attention, tokens)
+        if covered is not None:
+            assert self.mark is not None
+            weights = torch.cat([weights, covered], 1)
+            mark = self.mark.to(values).expand(len(values), 1, -1)
+            values = torch.cat([values, mark], 1)
+        return self._normalise(self.first, torch.baddbmm(self.map, weights.mT, values))
+
+    def _over_tokens(self, scores: Tensor) -> Tensor:
+        return scores.unflatten(1, (self.heads, -1)).softmax(2).flatten(1, 2)
+
+    def _values(self, attention: Any, tokens: Tensor) -> Tensor:
+        """What each head adds to a cell for each token (n, heads T, 256)."""
+        values = self._split(attention.v_proj(tokens))
+        values = self._through(values, attention.out_proj.weight.T)
+        return values + (attention.out_proj.bias / self.heads).to(values)
+
+    def _normalise(self, layer: Any, cells: Tensor) -> Tensor:
+        norm = layer.layer_norm4
+        return F.layer_norm(cells, norm.normalized_shape, *_cast(norm, self.dtype), norm.eps)
+
+    # Tokens and cells compared.
+
+    def _ask(self, attention: Any, tokens: Tensor, other: Any) -> _Asked:
+        """Prepare projected tokens for cells that have not been through ``other``."""
+        own = self._split(tokens) * attention.scaling
+        return _Asked(own.to(self.dtype), self._through(own, other.weight))
+
+    def _scores(self, asked: _Asked, cells: Tensor, shared: Tensor) -> Tensor:
+        """Compare with a prompt's cells; ``shared`` is their positions, projected."""
+        return _add_product((asked.own @ shared).flatten(1, 2), asked.mixed, cells.mT)
+
+    def _image_scores(self, asked: _Asked, shared: Tensor, covered: Tensor | None) -> Tensor:
+        """Compare with the image, projected, and the mark on it."""
+        scores = (asked.own @ shared).flatten(1, 2)
+        if covered is None:
+            return scores
+        assert self.mark is not None
+        return _add_product(scores, asked.mixed @ self.mark.to(self.dtype)[:, None], covered)
+
+    def _project(self, cells: Tensor, linear: Any) -> Tensor:
+        """Project cells (P, 256) to (heads, channels, P)."""
+        weight, bias = _cast(linear, self.dtype)
+        return (weight @ cells.T + bias[:, None]).unflatten(0, (self.heads, -1))
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        """Split (n, T, channels of all heads) to (n, heads, T, channels)."""
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _through(self, tokens: Tensor, weight: Tensor) -> Tensor:
+        """Multiply tokens of heads with their heads' rows of a weight: (n, heads T, 256)."""
+        weight = weight.unflatten(0, (self.heads, -1))
+        return (tokens @ weight).flatten(1, 2).to(self.dtype)
+
+    def _upscale(self, cells: Tensor, vector: Tensor) -> Tensor:
+        """Run both transposed convolutions, whose windows do not overlap, as matrix products."""
+        decoder, norm = self.decoder, self.decoder.upscale_layer_norm
+        first, first_bias = _cast(decoder.upscale_conv1, self.dtype)
+        second, second_bias = _cast(decoder.upscale_conv2, self.dtype)
+        first, second = (weight.permute(0, 2, 3, 1).flatten(1) for weight in (first, second))
+        affine = _cast(norm, self.dtype)
+        vector = vector.to(self.dtype).mT
+        logits = []
+        for part in cells.split(max(1, _CELLS_UPSCALED_AT_ONCE // len(cells)), 1):
+            fine = (part @ first).unflatten(-1, (4, -1)).add_(first_bias)
+            fine = _gelu(F.layer_norm(fine, norm.normalized_shape, *affine, norm.eps))
+            fine = _gelu((fine @ second).unflatten(-1, (4, -1)).add_(second_bias))
+            logits.append(fine.flatten(1, 3) @ vector)
+        height, width = self.shape
+        grid = torch.cat(logits, 1).view(-1, height, width, 2, 2, 2, 2)
+        return grid.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * height, 4 * width)
+
+
+def _update(layer: Any, tokens: Tensor, seen: Tensor) -> Tensor:
+    tokens = layer.layer_norm2(tokens + seen)
+    return layer.layer_norm3(tokens + layer.mlp(tokens))
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return total + a @ b; without gradients in the memory of ``total``."""
+    return torch.baddbmm(total, a, b) if torch.is_grad_enabled() else total.baddbmm_(a, b)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)
+
+
+def _cast(module: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return module.weight.to(dtype), module.bias.to(dtype)
