@@ -208,37 +208,14 @@ def write_matrix(root: Path, file: Path) -> None:
         file: Has the two comments that mark the table's place.
 
     Raises:
-        SetupError: The comments are not there, once and in order.
+        SetupError: There is no such file, or the comments are not there, once and in order.
     """
-    write_text(file, _renewed(root, file))
-
-
-def check_matrix(root: Path, file: Path) -> None:
-    """Raise if a Markdown file does not have the table that the configs give.
-
-    Args:
-        root: The folder that holds ``configs``.
-        file: Has the table between its two comments.
-
-    Raises:
-        SetupError: It differs, or the comments are not there, once and in order.
-    """
-    new, text = _renewed(root, file), file.read_text(encoding='utf-8')
-    if new != text:
-        changed = set(new.splitlines()) ^ set(text.splitlines())
-        raise SetupError(
-            f"The table in '{file}' is not what the configs give; {len(changed)} lines differ, such as "
-            f"'{min(changed)}'. Run rs4d configs --write {file}."
-        )
-
-
-def _renewed(root: Path, file: Path) -> str:
     if not file.is_file():
         raise SetupError(f"'{file}' does not exist. Name the Markdown file that holds the table.")
     # Its marks are looked for before the minutes of counting, its text after them.
     replace_matrix(file.read_text(encoding='utf-8'), '', file)
     table = make_matrix(root)
-    return replace_matrix(file.read_text(encoding='utf-8'), table, file)
+    write_text(file, replace_matrix(file.read_text(encoding='utf-8'), table, file))
 
 
 def replace_matrix(text: str, table: str, file: Path) -> str:

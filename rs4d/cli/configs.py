@@ -1,9 +1,9 @@
 """List the configs that rs4d brings; with --costs, what each is made of and what it costs.
 
 Any name that is listed can be given to the other commands, and be inherited as in
-_base_ = ['rs4d::_base_/default_runtime.py']. With --costs, --write and --check the list is a Markdown
-table; its costs are of the encoder / of the whole model's prediction for one image of the config's
-input size, as `rs4d flops` counts them, which takes some minutes.
+_base_ = ['rs4d::_base_/default_runtime.py']. With --costs and --write the list is a Markdown table; its
+costs are of the encoder / of the whole model's prediction for one image of the config's input size,
+as `rs4d flops` counts them, which takes some minutes.
 """
 
 import argparse
@@ -14,35 +14,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is listed, and where it goes."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--costs', action='store_true', help='print the table')
-    for option, text in (('--write', 'put the table into'), ('--check', 'compare the table in')):
-        what.add_argument(
-            option,
-            type=Path,
-            metavar='FILE',
-            help=f'{text} this Markdown file, between its two marks, as in docs/configs.md',
-        )
+    what.add_argument(
+        '--write',
+        type=Path,
+        metavar='FILE',
+        help='put the table into this Markdown file, between its two marks, as in docs/configs.md',
+    )
     parser.add_argument(
         '--root', type=Path, help='folder that holds configs/ (default: the one of rs4d)'
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """List, print, write or compare."""
+    """List, print or write."""
     from rs4d.config.packages import SHIPPED, leaf_configs
 
     root = args.root or SHIPPED
-    if not (args.costs or args.write or args.check):
-        for path in leaf_configs(root):
-            inner = path.relative_to(root / 'configs').as_posix()
-            print(path if args.root else f'rs4d::{inner}')
+    if not (args.costs or args.write):
+        paths = [file.relative_to(root / 'configs').as_posix() for file in leaf_configs(root)]
+        # In one piece, since `| head` leaves before the end.
+        print(
+            '\n'.join(f'{root}/configs/{path}' if args.root else f'rs4d::{path}' for path in paths)
+        )
         return
-    from rs4d.analysis.config_matrix import check_matrix, make_matrix, write_matrix
+    from rs4d.analysis.config_matrix import make_matrix, write_matrix
 
     if args.costs:
         print(make_matrix(root))
-    elif args.write:
+    else:
         write_matrix(root, args.write)
         print(f'Wrote {args.write}')
-    else:
-        check_matrix(root, args.check)
-        print(f'Up to date: {args.check}')

@@ -13,7 +13,7 @@ Call = Callable[..., tuple[int, str, str]]
 LIST = 'analysis_tools/list_configs.py'
 
 
-def test_table_is_printed_written_and_compared(call: Call, tmp_path: Path) -> None:
+def test_table_is_printed_and_written(call: Call, tmp_path: Path) -> None:
     (tmp_path / 'configs' / 'demo').mkdir(parents=True)
     name = 'rs4d-tiny_efficientnet-lite0_scenes.py'
     shutil.copytree(ROOT / 'configs' / '_base_', tmp_path / 'configs' / '_base_')
@@ -29,13 +29,9 @@ def test_table_is_printed_written_and_compared(call: Call, tmp_path: Path) -> No
     row = next(line for line in output.splitlines() if line.startswith('| [rs4d-tiny'))
     assert 'teacher tf_efficientnet_lite0' in row
 
-    code, _, message = call(LIST, *root, '--check', page)
-    assert code == 2
-    assert str(page) in message
     assert call(LIST, *root, '--write', page)[0] == 0
     assert row in page.read_text()
     assert page.read_text().endswith(f'{END}\nend\n')
-    assert call(LIST, *root, '--check', page)[0] == 0
 
     code, _, message = call(LIST, *root, '--write', tmp_path / 'nowhere.md')
     assert code == 2
