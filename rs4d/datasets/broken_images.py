@@ -37,20 +37,11 @@ class BrokenImages:
         self._names: dict[int, str] = {}
 
     def note_whole(self, number: int) -> None:
-        """Mark an image as read.
-
-        Args:
-            number: Its number among all that can be marked.
-        """
+        """Mark an image as read, by its number among all that can be marked."""
         self._marks[number] |= _READ
 
     def note_broken(self, number: int, path: str, error: ImageDecodeError) -> None:
         """Mark an image as broken and log it, if it was not known to be.
-
-        Args:
-            number: Its number among all that can be marked.
-            path: Its file.
-            error: What is wrong with it.
 
         Raises:
             ImageDecodeError: More than 1 % of the data set is broken, and more than one image; or
@@ -85,9 +76,6 @@ def warn(message: str) -> None:
     """Log a warning on any rank and in any worker.
 
     MMEngine drops warnings of all ranks but the first; they are added to the first one's file.
-
-    Args:
-        message: What to say.
     """
     logger = MMLogger.get_current_instance()
     rank = get_rank()

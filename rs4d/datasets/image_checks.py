@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 from .errors import ImageDecodeError
@@ -40,8 +40,7 @@ _KINDS = {
     '16 bits': (
         WARNING,
         'LoadImage gives 8 of the bits that an image uses; LoadImageFromFile would give a nearly '
-        'black one. Where brightness has to compare between images, tell LoadImage how many bits all '
-        'of them use, such as bits=12, or make 8-bit images.',
+        'black one. Where brightness has to compare between images, tell LoadImage their bits=12.',
     ),
     'four bands': (
         WARNING,
@@ -51,8 +50,7 @@ _KINDS = {
     'turned by EXIF': (
         WARNING,
         'The file asks to be turned, and the size in the annotations fits both ways. It is loaded '
-        'upright, as viewers show it. See that boxes lie on their objects, or take the orientation '
-        'out of the file.',
+        'upright, as viewers show it. See that boxes lie on their objects.',
     ),
     'same image twice': (
         WARNING,
@@ -72,7 +70,7 @@ class ImageFile:
 
     Attributes:
         path: Its file; of one in a tar, its name behind the tar's.
-        shard: Of one in a tar the archive's ``path``, and the image's ``offset`` and ``size``.
+        shard: See :func:`rs4d.datasets.image_reading.read_file`.
         noted: Width and height from the annotations, None if there are none.
     """
 
@@ -108,68 +106,51 @@ def file_findings(
     found = Findings(subset, _KINDS)
     present = []
     for image in images:
-        header = None
         try:
             header = _header(image)
-            if decode_all or header is None or header.fault:
-                height, width = decode(
-                    read_file(image.path, image.shard), image.path, noted=image.noted
-                ).shape[:2]
-            else:
-                width, height = header.size(image.noted)
-        except FileNotFoundError:
-            found.add('missing files', image.path)
-            continue
-        except ImageDecodeError:
             if header is not None and header.fault:
                 found.add('unreadable kinds', f'{image.path}: {header.fault}')
+                continue
+            if decode_all or header is None:
+                data = read_file(image.path, image.shard)
+                size = decode(data, image.path, noted=image.noted).shape[1::-1]
             else:
-                found.add('broken images', image.path)
+                size = header.size(image.noted)
+        except (FileNotFoundError, ImageDecodeError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            found.add('missing files' if missing else 'broken images', image.path)
             continue
         present.append(image)
-        if image.noted not in (None, (width, height)):
-            noted = '{}x{}'.format(*image.noted or ())
-            found.add('sizes that differ', f'{image.path}: {width}x{height}, noted {noted}')
-        if header is not None:
-            _add_kind(found, image, header)
+        if image.noted and image.noted != size:
+            sizes = '{}x{}, noted {}x{}'.format(*size, *image.noted)
+            found.add('sizes that differ', f'{image.path}: {sizes}')
+        if header is None:
+            continue
+        if header.bits > 8:
+            found.add('16 bits', image.path)
+        if header.bands > 3:
+            found.add('four bands', image.path)
+        if header.orientation != 1 and image.noted == header.upright == header.stored:
+            found.add('turned by EXIF', f'{image.path}: orientation {header.orientation}')
     return found.all(), present
 
 
 def _header(image: ImageFile) -> ImageHeader | None:
     if image.shard is None:
         return read_header(image.path)
-    size = image.shard['size']
-    for most in (min(size, _HEADER_BYTES), size):  # that of a TIFF is often at its end
-        data = read_file(image.path, dict(image.shard, size=most))
-        header = read_header(io.BytesIO(data))
-        if header is not None:
-            return header
-    return None
-
-
-def _add_kind(found: Findings, image: ImageFile, header: ImageHeader) -> None:
-    """Say what is unusual about an image that can be loaded."""
-    if header.bits > 8:
-        found.add('16 bits', image.path)
-    if header.bands > 3:
-        found.add('four bands', image.path)
-    if header.orientation != 1 and image.noted == header.upright == header.stored:
-        found.add('turned by EXIF', f'{image.path}: orientation {header.orientation}')
+    start = dict(image.shard, size=min(_HEADER_BYTES, image.shard['size']))
+    header = read_header(io.BytesIO(read_file(image.path, start)))
+    # That of a TIFF is often at its end.
+    return header or read_header(io.BytesIO(read_file(image.path, image.shard)))
 
 
 def duplicate_findings(subsets: Mapping[str, Sequence[ImageFile]]) -> list[Finding]:
     """Find images that are byte for byte the same, within data sets and between them.
 
-    Only images of equal length are read.
-
     Args:
         subsets: From the data sets' names in the report to their images.
-
-    Returns:
-        The findings.
     """
-    contents = _equal_contents(image for images in subsets.values() for image in images)
-    groups = {name: _grouped(images, contents) for name, images in subsets.items()}
+    groups = _by_content(subsets)
     folders = {os.path.dirname(image.path) for images in subsets.values() for image in images}
     common = os.path.commonpath(folders) if folders else ''
 
@@ -193,24 +174,24 @@ def duplicate_findings(subsets: Mapping[str, Sequence[ImageFile]]) -> list[Findi
     return findings
 
 
-def _equal_contents(images: Iterable[ImageFile]) -> dict[str, str]:
-    """Give each image that may equal another one a key for its content."""
-    by_length: dict[int, dict[str, ImageFile]] = defaultdict(dict)
-    for image in images:
-        by_length[image.length()][image.place] = image
-    hashes = {}
-    for alike in by_length.values():
-        if len(alike) > 1:
-            for place, image in alike.items():
-                hashes[place] = hashlib.blake2b(
-                    read_file(image.path, image.shard), digest_size=16
-                ).hexdigest()
-    return hashes
-
-
-def _grouped(images: Iterable[ImageFile], contents: Mapping[str, str]) -> dict[str, list[str]]:
-    groups = defaultdict(list)
-    for path, place in sorted({(image.path, image.place) for image in images}):
-        # An image whose length is its own may still be listed in two data sets.
-        groups[contents.get(place, place)].append(path)
+def _by_content(subsets: Mapping[str, Sequence[ImageFile]]) -> dict[str, dict[str, list[str]]]:
+    """Group the paths of each data set by content; only images of equal length are read."""
+    alike: dict[int, set[str]] = defaultdict(set)
+    for image in chain(*subsets.values()):
+        alike[image.length()].add(image.place)
+    contents: dict[str, str] = {}
+    groups: dict[str, dict[str, list[str]]] = {}
+    for name, images in subsets.items():
+        groups[name] = defaultdict(list)
+        files = {(image.path, image.place): image for image in images}
+        for (path, place), image in sorted(files.items()):
+            if place not in contents:
+                # An image whose length is its own may still be listed in two data sets.
+                alone = len(alike[image.length()]) == 1
+                contents[place] = place if alone else _hash(image)
+            groups[name][contents[place]].append(path)
     return groups
+
+
+def _hash(image: ImageFile) -> str:
+    return hashlib.blake2b(read_file(image.path, image.shard), digest_size=16).hexdigest()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import print_log
@@ -19,23 +20,13 @@ from .tar_shards import COMPRESSED, index_shard, is_compressed
 
 _PROGRESS_SECONDS = 15.0
 # What systems and tools put beside one's files; so do all names that begin with a dot.
-_FOREIGN = {
-    '#recycle',
-    '$RECYCLE.BIN',
-    '@eaDir',
-    '@Recycle',
-    'System Volume Information',
-    '__MACOSX',
-    'lost+found',
-}
-
+_FOREIGN = {'#recycle', '$RECYCLE.BIN', '@eaDir', '@Recycle', '__MACOSX', 'lost+found'}
 _REMEDY = (
     'Set data_root to a folder of images, nested or not, in the config or by --cfg-options '
     'data_root=DIR, or RS4D_DATA_ROOT to the folder above it. SA-1B is read as shards, '
     'SA1B/sa_000000.tar as they are published or SA1B/sa_000000/sa_*.jpg extracted; data/README.md '
     'says where it comes from.'
 )
-
 _ARCHIVES = ('.tar', *COMPRESSED)
 _UNPACK = (
     'Compressed archives are not read. Make tars of them, such as by gunzip or unzstd, or extract '
@@ -44,11 +35,7 @@ _UNPACK = (
 
 
 def is_foreign(path: str) -> bool:
-    """Whether a file is none of a data set's but the system's or a tool's, such as ``._a.jpg``.
-
-    Args:
-        path: Its path below the data set's folder.
-    """
+    """Whether a file below a data set's folder is the system's or a tool's, such as ``._a.jpg``."""
     return any(
         part in _FOREIGN or (part.startswith('.') and part not in ('.', '..'))
         for part in Path(path).parts
@@ -61,39 +48,25 @@ class Losses:
 
     Attributes:
         damaged: Tars, each with what is wrong.
-        names: Images that are known by name and not whole, with their tars.
-        unnamed: About how many more there were, from the bytes that cannot be read.
+        count: About how many images are lost.
         compressed: Archives that are compressed and are not read.
     """
 
     damaged: list[str] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    unnamed: int = 0
+    count: int = 0
     compressed: list[str] = field(default_factory=list)
 
-    @property
-    def count(self) -> int:
-        """About how many images are lost."""
-        return len(self.names) + self.unnamed
-
     def findings(self, subset: str) -> list[Finding]:
-        """What the check of a data set says.
-
-        Args:
-            subset: The data set's name in the report.
-        """
-        found = []
-        if self.damaged:
-            meaning = (
-                f'About {self.count} images in them are lost and the run goes on without them. Get '
-                'the tars again.'
-            )
-            count = len(self.damaged)
-            found.append(Finding(WARNING, 'damaged tars', subset, count, meaning, self.damaged))
-        if self.compressed:
-            count, archives = len(self.compressed), self.compressed[:5]
-            found.append(Finding(WARNING, 'compressed archives', subset, count, _UNPACK, archives))
-        return found
+        """What the check of a data set of that name says."""
+        damage = (
+            f'About {self.count} images in them are lost and the run goes on without them. Get the '
+            'tars again.'
+        )
+        kinds = [
+            ('damaged tars', damage, self.damaged),
+            ('compressed archives', _UNPACK, self.compressed),
+        ]
+        return [Finding(WARNING, x, subset, len(y), text, y[:5]) for x, text, y in kinds if y]
 
 
 def list_images(
@@ -121,21 +94,20 @@ def list_images(
     top = Path(root)
     endings = tuple(extensions)
     files: list[ImageTable] = []
-    archives: list[str] = []
+    archives: set[str] = set()
     for folder, names in _folders(top, shards):
-        archives += [os.path.join(folder, x) for x in names if x.lower().endswith(_ARCHIVES)]
+        archives |= {os.path.join(folder, x) for x in names if x.lower().endswith(_ARCHIVES)}
         images = [name for name in names if name.lower().endswith(endings)]
         if images:
             key = Path(os.path.relpath(folder, top)).as_posix()
             prefix = '' if key == '.' else f'{key}/'
             files.append(ImageTable.of(Place(os.path.join(folder, ''), prefix), images))
-    compressed = {archive for archive in archives if is_compressed(archive)}
-    tars = sorted(set(archives) - compressed)
+    compressed = sorted(archive for archive in archives if is_compressed(archive))
     if compressed:
-        losses.compressed += sorted(compressed)
-        warn(f"In '{root}': {', '.join(sorted(compressed))}. {_UNPACK}")
+        losses.compressed += compressed
+        warn(f"In '{root}': {', '.join(compressed)}. {_UNPACK}")
     # Of what is there twice, files come first.
-    tables = [*files, *_tables_of_tars(tars, top, endings, losses)]
+    tables = [*files, *_tables_of_tars(sorted(archives - {*compressed}), top, endings, losses)]
     if not tables:
         raise DatasetNotFoundError(
             f"The data root '{root}' has no file ending in {', '.join(extensions)}, nor has a tar "
@@ -145,10 +117,7 @@ def list_images(
 
 
 def read_shard_list(shards: str | Sequence[str] | None) -> list[str] | None:
-    """Return names of shards without ``.tar``, read from a text file if that is given.
-
-    Args:
-        shards: Names, a text file with one a line, or None.
+    """Return names of shards without ``.tar``, from a list or a text file with one a line.
 
     Raises:
         DatasetNotFoundError: The text file is not there.
@@ -167,19 +136,16 @@ def read_shard_list(shards: str | Sequence[str] | None) -> list[str] | None:
 
 def _folders(top: Path, shards: Iterable[str] | None) -> Iterator[tuple[str, list[str]]]:
     """Walk the root, or what is of the shards wanted, through links but into each folder once."""
-    starts = [top]
-    if shards is not None:
-        starts = []
-        for name in shards:
-            places = [top / f'{name}{ending}' for ending in ('', *_ARCHIVES)]
-            found = [place for place in places if place.exists()]
-            if not found:
-                raise DatasetNotFoundError(
-                    f"The shard '{name}' is neither a folder nor a tar in '{top}'. Correct shards=, or "
-                    'get the shard.'
-                )
-            yield str(top), [os.path.relpath(place, top) for place in found if place.is_file()]
-            starts += [place for place in found if place.is_dir()]
+    starts = [top] if shards is None else []
+    for name in shards or ():
+        places = [top / f'{name}{ending}' for ending in ('', *_ARCHIVES)]
+        if not any(place.exists() for place in places):
+            raise DatasetNotFoundError(
+                f"The shard '{name}' is neither a folder nor a tar in '{top}'. Correct shards=, or "
+                'get the shard.'
+            )
+        yield str(top), [os.path.relpath(place, top) for place in places if place.is_file()]
+        starts += [place for place in places if place.is_dir()]
     seen: set[str] = set()
     for start in starts:
         for folder, folders, names in os.walk(start, followlinks=True):
@@ -191,19 +157,28 @@ def _folders(top: Path, shards: Iterable[str] | None) -> Iterator[tuple[str, lis
             yield folder, [name for name in names if not is_foreign(name)]
 
 
+class _TarContent(NamedTuple):
+    """The whole images of a tar, what is wrong with it, and which and how many more there were."""
+
+    tables: list[ImageTable]
+    damage: str = ''
+    lost: Sequence[str] = ()
+    unnamed: int = 0
+
+
 def _tables_of_tars(
     tars: Sequence[str], top: Path, endings: tuple[str, ...], losses: Losses
 ) -> list[ImageTable]:
     # Ranks begin at different tars, so that each finds those indexed that others have begun with.
     first = len(tars) * get_rank() // get_world_size()
-    found: dict[str, TarContent] = {}
+    found: dict[str, _TarContent] = {}
     shown = time.monotonic()
     for number, tar in enumerate([*tars[first:], *tars[:first]], 1):
         try:
             status = os.stat(tar)
             found[tar] = _tar_content(tar, top, endings, status.st_size, status.st_mtime_ns)
         except OSError as error:
-            found[tar] = TarContent([], f'it cannot be read ({error.strerror})', [], 0)
+            found[tar] = _TarContent([], f'it cannot be read ({error.strerror})')
         if time.monotonic() - shown >= _PROGRESS_SECONDS and number < len(tars):
             shown = time.monotonic()
             print_log(f"{number} of {len(tars)} tars in '{top}' are indexed.", logger='current')
@@ -218,50 +193,30 @@ def _tables_of_tars(
                 'the rest.'
             )
             losses.damaged.append(f'{tar}: {content.damage}')
-            losses.names += [f'{tar}/{name}' for name in content.lost]
-            losses.unnamed += content.unnamed
+            losses.count += len(content.lost) + content.unnamed
     return [table for tar in tars for table in found[tar].tables]
-
-
-@dataclass(frozen=True)
-class TarContent:
-    """The images of a tar.
-
-    Attributes:
-        tables: Those that are whole.
-        damage: What is wrong with the tar, in words; empty if nothing is.
-        lost: Names of images that are not whole.
-        unnamed: About how many more there were.
-    """
-
-    tables: list[ImageTable]
-    damage: str
-    lost: list[str]
-    unnamed: int
 
 
 @lru_cache(maxsize=4096)
 def _tar_content(
     tar: str, top: Path, endings: tuple[str, ...], size: int, mtime_ns: int
-) -> TarContent:
+) -> _TarContent:
     """List a tar's images, once for all data sets of a process while its size and time stay."""
     index = index_shard(tar)
     stem = Path(tar).with_suffix('').relative_to(top)
-    prefix = f'{stem.as_posix()}/'
     own = f'{stem.name}/'  # some archives repeat their own name in front
-    images = [
-        i
-        for i, name in enumerate(index.names)
-        if name.lower().endswith(endings) and not is_foreign(name)
-    ]
+
+    def is_image(name: str) -> bool:
+        return name.lower().endswith(endings) and not is_foreign(name)
+
+    images = [i for i, name in enumerate(index.names) if is_image(name)]
     tables = []
     for start in ('', own):
         rows = [i for i in images if index.names[i].startswith(own) == bool(start)]
         if rows:
             names = [index.names[i].removeprefix(start) for i in rows]
             offsets, sizes = ([column[i] for i in rows] for column in (index.offsets, index.sizes))
-            place = Place(f'{tar}/{start}', prefix, tar)
+            place = Place(f'{tar}/{start}', f'{stem.as_posix()}/', tar)
             tables.append(ImageTable.of(place, names, offsets, sizes))
-    lost = [x for x in index.lost if x.lower().endswith(endings) and not is_foreign(x)]
     unnamed = round(len(images) * index.unread / max(size - index.unread, 1))
-    return TarContent(tables, '; '.join(index.damage), lost, unnamed)
+    return _TarContent(tables, '; '.join(index.damage), [*filter(is_image, index.lost)], unnamed)

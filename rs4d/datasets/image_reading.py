@@ -24,6 +24,7 @@ _TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _ORIENTATION = 0x0112
 # What makes an image upright, by EXIF's orientation.
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda image: image,
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
     4: lambda image: image[::-1],
@@ -63,16 +64,10 @@ class ImageHeader:
         return (height, width) if self.orientation >= 5 else (width, height)
 
     def turn(self, noted: tuple[int, int] | None) -> int:
-        """Which orientation an image is loaded in.
+        """Which of EXIF's orientations is undone; 1 where annotations are of the pixels as stored.
 
         Some tools for annotation show images upright and some as they are stored; the size that they
         noted tells which. Where it fits both, or there is none, it is upright, as viewers show it.
-
-        Args:
-            noted: Width and height from the annotations.
-
-        Returns:
-            EXIF's orientation, or 1 where the annotations are of the pixels as stored.
         """
         return 1 if noted == self.stored != self.upright else self.orientation
 
@@ -82,26 +77,17 @@ class ImageHeader:
 
 
 def read_header(source: str | os.PathLike[str] | BinaryIO) -> ImageHeader | None:
-    """Read what a file says about its image.
-
-    Args:
-        source: The file, or an open one, of which the beginning is enough in most formats.
+    """Read what a file, or the beginning of an open one, says about its image.
 
     Returns:
         The header; None if it cannot be read, or Pillow does not know the format.
-
-    Raises:
-        FileNotFoundError: The file is absent.
     """
-    if isinstance(source, str | os.PathLike):
-        try:
+    try:
+        if isinstance(source, str | os.PathLike):
             with open(source, 'rb') as file:
                 return read_header(file)
-        except (PermissionError, IsADirectoryError):
-            return None
-    start = source.read(26)
-    source.seek(0)
-    try:
+        start = source.read(26)
+        source.seek(0)
         if start[:4] in _TIFF:
             return _tiff_header(source)
         with Image.open(source) as image:
@@ -159,38 +145,26 @@ def _tiff_header(file: BinaryIO) -> ImageHeader:
 def image_size(
     path: str | os.PathLike[str], noted: tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """Read an image's size, from its header alone where the format allows.
+    """Read width and height as an image is loaded, from its header alone where the format allows.
 
     Args:
         path: The image file.
-        noted: Width and height from the annotations.
-
-    Returns:
-        Width and height in pixels, as the image is loaded; see `ImageHeader.turn`.
+        noted: Width and height from the annotations; see `ImageHeader.turn`.
 
     Raises:
         DatasetNotFoundError: The file is absent.
         ImageDecodeError: The file is no image.
     """
-    try:
-        header = read_header(path)
-    except FileNotFoundError as error:
-        raise DatasetNotFoundError(f"The image '{path}' does not exist.") from error
-    if header is not None:
-        return header.size(noted)
-    height, width = read_image(path).shape[:2]
-    return width, height
+    header = read_header(path)
+    return read_image(path).shape[1::-1] if header is None else header.size(noted)
 
 
 def read_file(path: str | os.PathLike[str], shard: Mapping[str, Any] | None = None) -> bytes:
-    """Read an image's file.
+    """Read the bytes of an image's file, fewer where a tar ends before.
 
     Args:
         path: The file.
         shard: Of an image in a tar the archive's ``path``, and the image's ``offset`` and ``size``.
-
-    Returns:
-        Its bytes, fewer where a tar ends before.
 
     Raises:
         DatasetNotFoundError: It is absent.
@@ -240,7 +214,7 @@ def decode(
         ImageDecodeError: The bytes are no whole image, or one of another kind.
     """
     header = read_header(io.BytesIO(data))
-    fault = header.fault if header is not None else ''
+    fault = header.fault if header else ''
     # OpenCV fills what is missing of a JPEG with grey; a whole one has its end mark.
     cut_off = data[:2] == b'\xff\xd8' and b'\xff\xd9' not in data[-4096:]
     image = None if fault or cut_off or not data else _pixels(data, header, scale)
@@ -258,8 +232,8 @@ def decode(
         )
     if image.dtype != np.uint8:
         image = _to_8_bits(image, bits)
-    turn = header.turn(noted) if header is not None else 1
-    return np.ascontiguousarray(_TURNS[turn](image)) if turn != 1 else image
+    turn = header.turn(noted) if header else 1
+    return np.ascontiguousarray(_TURNS[turn](image))
 
 
 def _pixels(
@@ -267,12 +241,12 @@ def _pixels(
 ) -> np.ndarray | None:
     """The pixels as they are stored, (H, W, 3) in BGR; None if they are no image."""
     try:
-        if header is not None and header.straight_alpha:
+        if header and header.straight_alpha:
             # OpenCV would multiply the colours by it.
             with Image.open(io.BytesIO(data)) as image:
                 return np.ascontiguousarray(np.asarray(image)[..., 2::-1])
         flag = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        if scale is not None and header is not None and data[:2] == b'\xff\xd8':
+        if scale and header and data[:2] == b'\xff\xd8':
             flag = _REDUCED.get(reduction(header.stored, scale), flag)
         flag |= cv2.IMREAD_IGNORE_ORIENTATION
         return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
@@ -290,13 +264,7 @@ def _to_8_bits(image: np.ndarray, bits: int | None) -> np.ndarray:
 
 
 def reduction(size: tuple[int, int], scale: tuple[int, int]) -> int:
-    """By how much a JPEG may be reduced in decoding: 1, 2, 4 or 8.
-
-    Args:
-        size: Its width and height.
-        scale: Width and height of the rectangle into which the image will be fitted, in any
-            orientation as ``Resize`` does: its longer side is for the image's longer one.
-    """
-    # The factor by which Resize will shrink it.
+    """By how much a JPEG may be reduced in decoding: 1, 2, 4 or 8; see `decode`."""
+    # The factor by which Resize will shrink it, whose longer side is for the image's longer one.
     ratio = max(max(size) / max(scale), min(size) / min(scale))
     return next((factor for factor in (8, 4, 2) if factor <= ratio), 1)

@@ -2,15 +2,12 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-# Keys that are hashed at a time.
-_CHUNK = 1 << 16
 
 
 class Place(NamedTuple):
@@ -57,14 +54,7 @@ class ImageTable(Sequence[dict[str, Any]]):
         offsets: Sequence[int] | None = None,
         sizes: Sequence[int] | None = None,
     ) -> 'ImageTable':
-        """Make the table of one place.
-
-        Args:
-            place: The folder or tar.
-            names: (N,) in any order.
-            offsets: (N,) of a tar.
-            sizes: (N,) of a tar.
-        """
+        """Make the table of a folder, or of a tar with offsets and sizes; names in any order."""
         # As the file system's names are encoded.
         keys = [f'{place.prefix}{name}'.encode('utf-8', 'surrogateescape') for name in names]
         none = np.zeros(len(names), np.int64)
@@ -73,18 +63,15 @@ class ImageTable(Sequence[dict[str, Any]]):
         )
         return cls((place,), np.array(keys, np.bytes_), none.astype(np.uint32), starts, lengths)
 
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Keys, place, offsets and sizes."""
+        return self.keys, self.place, self.offsets, self.sizes
+
     def __len__(self) -> int:
         return len(self.keys)
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> 'ImageTable': ...
-
-    def __getitem__(self, index: int | slice) -> 'dict[str, Any] | ImageTable':
-        if isinstance(index, slice):
-            return self.take(np.arange(len(self))[index])
+    def __getitem__(self, index: Any) -> Any:
         place = self.places[self.place[index]]
         key = self.keys[index].decode('utf-8', 'surrogateescape')
         image: dict[str, Any] = dict(img_path=place.path + key[len(place.prefix) :], img_key=key)
@@ -93,46 +80,26 @@ class ImageTable(Sequence[dict[str, Any]]):
             image['shard'] = dict(path=place.archive, offset=offset, size=size)
         return image
 
-    def take(self, rows: NDArray[np.integer]) -> 'ImageTable':
-        """Some of the images.
-
-        Args:
-            rows: Which, (M,).
-        """
-        columns = (column[rows] for column in (self.keys, self.place, self.offsets, self.sizes))
-        return ImageTable(self.places, *columns)
+    def take(self, rows: NDArray[Any]) -> 'ImageTable':
+        """Some of the images, by positions (M,) or a mask (N,)."""
+        return ImageTable(self.places, *(column[rows] for column in self.columns))
 
     def shuffled(self, seed: int) -> NDArray[np.integer]:
-        """Order the images by a hash of their keys.
-
-        The order of two images depends on nothing but their keys and the seed.
-
-        Args:
-            seed: Another one gives another order.
-
-        Returns:
-            (N,) positions in the table.
-        """
+        """Positions (N,) ordered by a hash of seed and key, so that others do not move an image."""
         if seed not in self._order:
+            start = f'{seed}/'.encode()
             # The first 8 of SHA-1's 20 bytes: among 1e7 images, two are alike once in 300,000 data
             # sets, and then their place in the table decides.
-            hashes = np.fromiter(self._hashes(seed), np.dtype(('S', 8)), len(self))
+            digests = (hashlib.sha1(start + bytes(key)).digest()[:8] for key in self.keys)
+            hashes = np.fromiter(digests, np.dtype(('S', 8)), len(self))
             order = np.argsort(hashes.view('>u8').astype(np.uint64), kind='stable')
             self._order[seed] = order.astype(np.uint32)
         return self._order[seed]
 
-    def _hashes(self, seed: int) -> Iterator[bytes]:
-        start = f'{seed}/'.encode()
-        for first in range(0, len(self), _CHUNK):
-            for key in self.keys[first : first + _CHUNK].tolist():
-                yield hashlib.sha1(start + key).digest()[:8]
-
     def same(self, other: 'ImageTable') -> bool:
         """Whether another table has the same images in the same order."""
-        return self.places == other.places and all(
-            np.array_equal(getattr(self, column), getattr(other, column))
-            for column in ('keys', 'place', 'offsets', 'sizes')
-        )
+        pairs = zip(self.columns, other.columns, strict=True)
+        return self.places == other.places and all(np.array_equal(*pair) for pair in pairs)
 
 
 _recent: deque[ImageTable] = deque(maxlen=2)
@@ -142,9 +109,6 @@ def sorted_table(tables: Sequence[ImageTable]) -> ImageTable:
     """Sort images by key; of those with one key the first stays.
 
     Equal tables are one and the same, so that the parts of a data set share its memory.
-
-    Args:
-        tables: The images.
     """
     table = _concatenated(tables)
     order = np.argsort(table.keys, kind='stable')
@@ -162,9 +126,6 @@ def joined_table(tables: Sequence[ImageTable]) -> ImageTable:
 
     Two files of one key are two images, of which the second gets the number of its root in front of
     its key. An image in a tar that is there as a file, too, counts once, as the file.
-
-    Args:
-        tables: At least one.
     """
     if len(tables) == 1:
         return tables[0]
@@ -186,30 +147,24 @@ def joined_table(tables: Sequence[ImageTable]) -> ImageTable:
             rows[first], archived[first], kept[row] = row, False, False
         else:
             renamed.append(row)
-    parts, end = [joined], len(joined)
-    for number in np.unique(joined.place[renamed]):
-        own = np.array([row for row in renamed if joined.place[row] == number])
+    places, keys, place = list(joined.places), joined.keys, joined.place
+    if renamed:
+        keys = keys.astype(f'S{keys.itemsize + len(f"{len(tables)}:")}')
+    for old in np.unique(joined.place[renamed]):
+        own = np.array([row for row in renamed if joined.place[row] == old])
         start = f'{root[own[0]]}:'
-        part, place = joined.take(own), joined.places[number]
-        part = ImageTable(
-            (Place(place.path, start + place.prefix),),
-            np.char.add(start.encode(), part.keys),
-            np.zeros(len(own), np.uint32),
-            part.offsets,
-            part.sizes,
-        )
-        parts.append(part)
-        rows[own] = np.arange(end, end + len(own))
-        end += len(own)
-    return _concatenated(parts).take(rows[kept])
+        keys[own] = np.char.add(start.encode(), keys[own])
+        place[own] = len(places)
+        places.append(Place(places[old].path, start + places[old].prefix))
+    joined = ImageTable(tuple(places), keys, place, joined.offsets, joined.sizes)
+    return joined.take(rows[kept])
 
 
 def _concatenated(tables: Sequence[ImageTable]) -> ImageTable:
     starts = np.cumsum([0, *(len(table.places) for table in tables)]).astype(np.uint32)
-    return ImageTable(
-        tuple(place for table in tables for place in table.places),
-        np.concatenate([table.keys for table in tables]),
-        np.concatenate([table.place + start for table, start in zip(tables, starts, strict=False)]),
-        np.concatenate([table.offsets for table in tables]),
-        np.concatenate([table.sizes for table in tables]),
+    keys, _, offsets, sizes = map(
+        np.concatenate, zip(*(table.columns for table in tables), strict=True)
     )
+    place = [table.place + start for table, start in zip(tables, starts, strict=False)]
+    places = tuple(place for table in tables for place in table.places)
+    return ImageTable(places, keys, np.concatenate(place), offsets, sizes)

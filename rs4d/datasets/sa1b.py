@@ -1,7 +1,7 @@
 """SA-1B, or any folders of images, without annotations: what distillation trains on."""
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from mmdet.datasets import BaseDetDataset
@@ -104,23 +104,26 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         Returns:
             One dict per image: ``img_path``, ``img_key``, ``img_id`` (its position in the list of all
             images), empty ``instances``, and for an image in a tar its ``shard``.
-
-        Raises:
-            DatasetNotFoundError: A root or shard is missing, or no image lies in it.
-            ImageDecodeError: Several of the files opened are no images.
         """
         self.losses = Losses()
         images = joined_table(
             [list_images(root, self.extensions, self.shards, self.losses) for root in self.roots]
         )
-        self._check_losses(len(images))
+        lost, total = self.losses.count, len(images) + self.losses.count
+        if lost > max(1, MAX_BROKEN * total):
+            raise ImageDecodeError(
+                f'About {lost} of {total} images of {self.roots} are lost, more than '
+                f'{MAX_BROKEN:.0%}, because tars are damaged: {"; ".join(self.losses.damaged[:5])}. '
+                'Get these again, or leave them out with shards=.'
+            )
         data_list = _Entries(images, self._choose(images))
         self._broken = BrokenImages(len(images), len(data_list), str(self.roots))
         for entry in spread(data_list, self.num_header_checks):
+            path, shard = entry['img_path'], entry.get('shard')
             try:
-                _check_header(entry)
+                decode(read_file(path, shard), path) if shard else image_size(path)
             except ImageDecodeError as error:
-                self._broken.note_broken(entry['img_id'], entry['img_path'], error)
+                self._broken.note_broken(entry['img_id'], path, error)
         return data_list
 
     def __getitem__(self, idx: int) -> Any:
@@ -151,23 +154,14 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         """
         if 'shard' not in self.get_data_info(idx):
             return super().prepare_data(idx)
-        if _reads_files_only(self.pipeline.transforms):
+        try:
+            return BaseDetDataset.prepare_data(self, idx)
+        except NotADirectoryError as error:  # the tar was taken for a folder
             raise DatasetNotFoundError(
                 f"SA1BDataset: '{self.get_data_info(idx)['img_path']}' lies in a tar, which "
                 'LoadImageFromFile cannot read. Begin the pipeline with '
                 "dict(type='LoadImage'), or extract the shard."
-            )
-        return BaseDetDataset.prepare_data(self, idx)
-
-    def _check_losses(self, num_images: int) -> None:
-        """Raise if damaged tars have lost too many images."""
-        lost, total = self.losses.count, num_images + self.losses.count
-        if lost > max(1, MAX_BROKEN * total):
-            raise ImageDecodeError(
-                f'About {lost} of {total} images of {self.roots} are lost, more than '
-                f'{MAX_BROKEN:.0%}, because tars are damaged: {"; ".join(self.losses.damaged[:5])}. '
-                'Get these again, or leave them out with shards=.'
-            )
+            ) from error
 
     def _choose(self, images: ImageTable) -> NDArray[np.integer]:
         if self.split == 'all' and self.fraction == 1 and self.count is None:
@@ -191,12 +185,7 @@ class ImageFolders(SA1BDataset):
 
 
 class _Entries(Sequence[dict[str, Any]]):
-    """The data set's images, made into MMEngine's dicts one at a time.
-
-    Args:
-        images: All images.
-        chosen: (N,) which of them.
-    """
+    """Images of a table, by positions (N,), made into MMEngine's dicts one at a time."""
 
     def __init__(self, images: ImageTable, chosen: NDArray[np.integer]) -> None:
         self._images = images
@@ -205,13 +194,7 @@ class _Entries(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._chosen)
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> '_Entries': ...
-
-    def __getitem__(self, index: int | slice) -> 'dict[str, Any] | _Entries':
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return _Entries(self._images, self._chosen[index])
         number = int(self._chosen[index])
@@ -220,19 +203,3 @@ class _Entries(Sequence[dict[str, Any]]):
     def __deepcopy__(self, memo: dict[int, Any]) -> '_Entries':
         """Nothing of it changes, and a copy would be large."""
         return self
-
-
-def _check_header(entry: dict[str, Any]) -> None:
-    path, shard = entry['img_path'], entry.get('shard')
-    if shard is None:
-        image_size(path)
-    else:
-        decode(read_file(path, shard), path)
-
-
-def _reads_files_only(transforms: Sequence[Any]) -> bool:
-    first = transforms[0] if transforms else None
-    inner = getattr(
-        getattr(first, 'transforms', None), 'transforms', None
-    )  # LoadTeacherEmbedding's
-    return _reads_files_only(inner) if inner else type(first).__name__ == 'LoadImageFromFile'

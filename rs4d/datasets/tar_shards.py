@@ -9,7 +9,7 @@ import json
 import os
 import posixpath
 import tarfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 
 from rs4d.files import write_text
 
-_FORMAT = 3
+_FORMAT = 4
 _BLOCK = 512
 _CHUNK = 1 << 20
 COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst', '.zip')
@@ -25,7 +25,7 @@ COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst', '.zip')
 _MAGIC = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd', b'PK\x03\x04')
 
 
-@dataclass(frozen=True)
+@dataclass
 class ShardIndex:
     """What lies in a tar, in columns: a data set has millions of members.
 
@@ -50,45 +50,39 @@ class ShardIndex:
 
 
 def index_shard(path: str | os.PathLike[str]) -> ShardIndex:
-    """List the files in a tar, from an earlier index if there is one that still holds.
+    """List the files in an uncompressed tar, from an earlier index if there is one that still holds.
 
-    Args:
-        path: The archive, uncompressed.
-
-    Returns:
-        The index. Of an archive that is cut off, it has what is whole.
+    Of an archive that is cut off, the index has what is whole.
     """
     shard = Path(path)
     status = shard.stat()
-    stamp = dict(format=_FORMAT, size=status.st_size, mtime_ns=status.st_mtime_ns)
-    places = _index_places(shard)
-    for place in places:
-        found = _read_index(place, stamp)
-        if found is not None:
-            return found
-    index = _scan(shard, status.st_size)
-    content = dict(stamp, **asdict(index))
+    stamp = [_FORMAT, status.st_size, status.st_mtime_ns]
+    name = f'{shard.name}.index.json'
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache', 'rs4d', 'shards')
+    key = hashlib.sha1(os.fsencode(shard.resolve())).hexdigest()[:16]
+    places = [shard.with_name(name), cache / f'{key}_{name}']
     for place in places:
         try:
-            write_text(place, json.dumps(content))
+            content = json.loads(place.read_text(encoding='utf-8'))
+            if content['stamp'] == stamp:
+                return ShardIndex(**content['index'])
+        except (OSError, ValueError, TypeError, LookupError):
+            continue  # none, or not a whole one
+    index = _scan(shard, status.st_size)
+    for place in places:
+        try:
+            write_text(place, json.dumps(dict(stamp=stamp, index=asdict(index))))
         except OSError:
             continue  # read-only: the next place
         return index
     print_log(
-        f"The index of '{shard}' can be written neither beside it nor to '{places[-1].parent}', so "
-        'it will be made again by the next run.',
-        logger='current',
-        level=30,
+        f"The index of '{shard}' can be written neither beside it nor to '{cache}'.", 'current'
     )
     return index
 
 
 def is_compressed(path: str | os.PathLike[str]) -> bool:
-    """Whether an archive is compressed, whatever it is called.
-
-    Args:
-        path: The archive.
-    """
+    """Whether an archive is compressed, whatever it is called."""
     if str(path).lower().endswith(COMPRESSED):
         return True
     try:
@@ -98,16 +92,7 @@ def is_compressed(path: str | os.PathLike[str]) -> bool:
 
 
 def read_range(path: str | os.PathLike[str], offset: int, size: int) -> bytes:
-    """Read a part of a file.
-
-    Args:
-        path: The file.
-        offset: Where it begins.
-        size: How many bytes.
-
-    Returns:
-        The bytes, fewer where the file ends before.
-    """
+    """Read a part of a file, less where the file ends before."""
     with open(path, 'rb') as file:
         file.seek(offset)
         return file.read(size)
@@ -117,27 +102,27 @@ def _scan(shard: Path, size: int) -> ShardIndex:
     """List a tar, and further ones that were written behind its end."""
     files: dict[str, tuple[int, int]] = {}
     links: dict[str, str] = {}
-    damage: list[str] = []
-    lost: list[str] = []
+    index = ShardIndex()
     start: int | None = 0
     end = 0
     with open(shard, 'rb') as file:
-        while start is not None and not damage:
+        while start is not None and not index.damage:
             end = start
             file.seek(start)
             try:
                 with tarfile.open(fileobj=file, mode='r:') as archive:
-                    while not damage and (member := archive.next()) is not None:
+                    while not index.damage and (member := archive.next()) is not None:
                         end = archive.offset
-                        _add(member, size, files, links, damage, lost)
+                        _add(member, size, files, links, index)
             except tarfile.ReadError as error:
-                damage.append(f'{error} behind {next(reversed(files), "its beginning")}')
-            if not damage and not _ends(file, end):
+                index.damage.append(f'{error} behind {next(reversed(files), "its beginning")}')
+            file.seek(end)
+            if not index.damage and file.read(_BLOCK) != bytes(_BLOCK):
                 # tarfile takes a broken header, and a file cut off between members, for the end.
                 last = next(reversed(files), 'its beginning')
-                damage.append(f'nothing can be read behind {last}, where the archive does not end')
+                index.damage.append(f'nothing can be read behind {last}, but it does not end there')
             start = _next_archive(file, end)
-    unread = max(size - end, 0) if damage else 0
+    index.unread = max(size - end, 0) if index.damage else 0
     for name in links.keys() - files.keys():
         target, passed = name, set()
         while target in links and target not in passed:
@@ -146,10 +131,11 @@ def _scan(shard: Path, size: int) -> ShardIndex:
         if target in files:
             files[name] = files[target]
         else:
-            lost.append(name)
-            damage.append(f'{name} is a link to {links[name]}, which is not in it')
-    places = [*zip(*files.values(), strict=True)] if files else [(), ()]
-    return ShardIndex(list(files), list(places[0]), list(places[1]), damage, lost, unread)
+            index.lost.append(name)
+            index.damage.append(f'{name} is a link to {links[name]}, which is not in it')
+    index.names = list(files)
+    index.offsets, index.sizes = ([place[i] for place in files.values()] for i in range(2))
+    return index
 
 
 def _add(
@@ -157,8 +143,7 @@ def _add(
     size: int,
     files: dict[str, tuple[int, int]],
     links: dict[str, str],
-    damage: list[str],
-    lost: list[str],
+    index: ShardIndex,
 ) -> None:
     """Take up a member; of those with the same name the last one counts, as when extracted."""
     name = posixpath.normpath(member.name)
@@ -166,22 +151,12 @@ def _add(
         links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
     elif member.islnk():
         links[name] = posixpath.normpath(member.linkname)
-    elif member.issparse():
-        damage.append(f'{name} is stored with holes')
-        lost.append(name)
-    elif member.isfile() and member.offset_data + member.size > size:
-        damage.append(f'{name} is cut off')
-        lost.append(name)
+    elif member.issparse() or (member.isfile() and member.offset_data + member.size > size):
+        index.damage.append(f'{name} is {"stored with holes" if member.issparse() else "cut off"}')
+        index.lost.append(name)
     elif member.isfile():
         files.pop(name, None)
         files[name] = member.offset_data, member.size
-
-
-def _ends(file: BinaryIO, offset: int) -> bool:
-    """Whether a tar's mark of the end, zeros, stands at a place."""
-    file.seek(offset)
-    mark = file.read(_BLOCK)
-    return len(mark) == _BLOCK and not mark.strip(b'\0')
 
 
 def _next_archive(file: BinaryIO, end: int) -> int | None:
@@ -193,21 +168,3 @@ def _next_archive(file: BinaryIO, end: int) -> int | None:
             return (end + zeros) // _BLOCK * _BLOCK
         end += len(chunk)
     return None
-
-
-def _index_places(shard: Path) -> list[Path]:
-    """Where an index may lie: beside the shard, and in the user's cache folder."""
-    name = f'{shard.name}.index.json'
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    key = hashlib.sha1(os.fsencode(shard.resolve())).hexdigest()[:16]
-    return [shard.with_name(name), cache / 'rs4d' / 'shards' / f'{key}_{name}']
-
-
-def _read_index(place: Path, stamp: dict[str, int]) -> ShardIndex | None:
-    try:
-        content = json.loads(place.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return None  # none, or not a whole one
-    if not isinstance(content, dict) or any(content.get(k) != v for k, v in stamp.items()):
-        return None
-    return ShardIndex(**{column.name: content[column.name] for column in fields(ShardIndex)})

@@ -42,37 +42,17 @@ class ResultsFile(BaseMetric):
         self.category_ids = list(category_ids)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep the predictions of a batch.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Dicts with ``img_id`` and ``pred_instances``.
-        """
-        for sample in data_samples:
-            self.results.append(_coco_results(sample, self.category_ids))
+        """Keep the predictions of a batch, dicts with ``img_id`` and ``pred_instances``."""
+        self.results += [_coco_results(sample, self.category_ids) for sample in data_samples]
 
     def compute_metrics(self, results: list[list[dict[str, Any]]]) -> dict[str, float]:
-        """Write the file.
-
-        Args:
-            results: The predictions of each image.
-
-        Returns:
-            No scores.
-
-        Raises:
-            FileWriteError: It cannot be written.
-        """
+        """Write the file; there are no scores."""
         write_json(self.path, [instance for image in results for instance in image])
         return {}
 
 
 def write_results_of(loop: Any, path: str | Path) -> None:
-    """Let a test write its predictions when it ends.
-
-    Args:
-        loop: A built test loop.
-        path: The file, ending in ``.json``.
+    """Let a built test loop write its predictions, to a ``.json``, when it ends.
 
     Raises:
         ResultsFileError: The file's name is not JSON's, or the data set has no categories.
@@ -104,9 +84,7 @@ def read_results(path: str | Path, category_ids: Sequence[int]) -> list[dict[str
         A dict an instance: ``image_id``, ``category_id``, ``score``, ``bbox`` and ``segmentation``.
 
     Raises:
-        ResultsFileError: The file is missing, holds something else, or has no masks.
-        UnsafeCheckpointError: A pickle holds more than data.
-        CheckpointMismatchError: A pickle is cut off, or is none.
+        UserError: The file is missing, holds something else or more than data, or has no masks.
     """
     path = Path(path)
     try:
@@ -119,9 +97,9 @@ def read_results(path: str | Path, category_ids: Sequence[int]) -> list[dict[str
             raise TypeError(f'it is a {type(found).__name__}')
         for number, instance in enumerate(found):
             _check(instance, f'instance {number}')
+    except UserError:
+        raise
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        if isinstance(error, UserError):
-            raise
         reason = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
         raise ResultsFileError(
             f"The predictions '{path}' cannot be read ({reason}). Name COCO results with masks, as "
@@ -135,23 +113,19 @@ def _coco_results(sample: Mapping[str, Any], category_ids: Sequence[int]) -> lis
     instances = sample['pred_instances']
     boxes = np.asarray(instances['bboxes'].cpu(), float).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]
+    columns = (instances['labels'].tolist(), instances['scores'].tolist(), boxes.round(3).tolist())
     results = [
         dict(image_id=sample['img_id'], category_id=category_ids[label], score=score, bbox=box)
-        for label, score, box in zip(
-            instances['labels'].tolist(),
-            instances['scores'].tolist(),
-            boxes.round(3).tolist(),
-            strict=True,
-        )
+        for label, score, box in zip(*columns, strict=True)
     ]
     if 'masks' in instances:
         masks = instances['masks']
         if isinstance(masks, torch.Tensor):
             masks = encode_mask_results(masks.cpu().numpy())
         for result, mask in zip(results, masks, strict=True):
-            counts = mask['counts']
+            size, counts = [int(side) for side in mask['size']], mask['counts']
             counts = counts.decode('ascii') if isinstance(counts, bytes) else counts
-            result['segmentation'] = dict(size=[int(side) for side in mask['size']], counts=counts)
+            result['segmentation'] = dict(size=size, counts=counts)
     return results
 
 

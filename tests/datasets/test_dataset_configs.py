@@ -5,7 +5,7 @@ from mmdet.registry import DATASETS
 from mmengine.runner import Runner
 
 from rs4d.config import load_config
-from rs4d.datasets.scenes import write_scenes
+from rs4d.datasets.scenes import ensure_scenes
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 # A config of each data set.
@@ -84,7 +84,7 @@ def test_batches_of_real_data_have_the_fixed_size(name, data_root, monkeypatch):
 
 
 def test_batches_of_generated_scenes(tmp_path):
-    write_scenes(tmp_path, num_train=4, num_val=1)
+    ensure_scenes(tmp_path, num_train=4, num_val=1)
     cfg = read('scenes')
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.data_root = str(tmp_path)

@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from skimage.measure import label as label_components
 
 from rs4d.datasets import DatasetNotFoundError, ScenesInsSegDataset
-from rs4d.datasets.scenes import CLASSES, ensure_scenes, generate_scene, write_scenes
+from rs4d.datasets.scenes import CLASSES, ensure_scenes, generate_scene
 from rs4d.files import ExistingFileError
 
 
@@ -89,7 +89,7 @@ def test_arguments_out_of_range(kwargs):
 
 
 def test_written_annotations_are_what_pycocotools_measures(tmp_path):
-    train, val = write_scenes(tmp_path, num_train=3, num_val=2, size=96, seed=1)
+    train, val = ensure_scenes(tmp_path, num_train=3, num_val=2, size=96, seed=1)
     for file, split, count in ((train, 'train', 3), (val, 'val', 2)):
         coco = COCO(str(file))
         assert len(coco.imgs) == count
@@ -120,7 +120,7 @@ def test_dataset_reads_them_and_says_how_to_make_them(tmp_path):
     root = tmp_path / 'scenes'
     with pytest.raises(DatasetNotFoundError, match=r'generate_scenes\.py'):
         ScenesInsSegDataset(data_root=str(root), **settings)
-    write_scenes(root, num_train=1, num_val=2, size=96)
+    ensure_scenes(root, num_train=1, num_val=2, size=96)
     dataset = ScenesInsSegDataset(data_root=str(root), **settings)
     assert len(dataset) == 2
     scene = generate_scene(0, 1, 'val', 96)
@@ -130,8 +130,8 @@ def test_dataset_reads_them_and_says_how_to_make_them(tmp_path):
 
 
 def test_larger_set_keeps_the_scenes_of_a_smaller_one(tmp_path):
-    write_scenes(tmp_path / 'a', num_train=2, num_val=1, size=64)
-    write_scenes(tmp_path / 'b', num_train=4, num_val=2, size=64)
+    ensure_scenes(tmp_path / 'a', num_train=2, num_val=1, size=64)
+    ensure_scenes(tmp_path / 'b', num_train=4, num_val=2, size=64)
     for name in ('train_000001.png', 'val_000000.png'):
         assert (tmp_path / f'a/imgs/{name}').read_bytes() == (
             tmp_path / f'b/imgs/{name}'
@@ -146,8 +146,6 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     assert train.stat().st_mtime_ns == stamp
     with pytest.raises(ExistingFileError, match='--overwrite'):
         ensure_scenes(tmp_path, **settings, seed=1)
-    with pytest.raises(ExistingFileError, match='--overwrite'):
-        write_scenes(tmp_path, **settings)
     assert train.stat().st_mtime_ns == stamp
     ensure_scenes(tmp_path, **settings, seed=1, overwrite=True)
     assert json.loads(train.read_text())['info']['seed'] == 1

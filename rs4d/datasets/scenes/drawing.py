@@ -8,15 +8,7 @@ _SHIFT = 4
 
 
 def fill_polygon(shape: tuple[int, int], vertices: np.ndarray) -> np.ndarray:
-    """Rasterise a polygon.
-
-    Args:
-        shape: Height and width in pixels.
-        vertices: (V, 2) x and y in pixels.
-
-    Returns:
-        (H, W) bool.
-    """
+    """Rasterise a polygon of vertices (V, 2), x and y in pixels; (H, W) bool."""
     canvas = np.zeros(shape, np.uint8)
     points = np.round(vertices * (1 << _SHIFT)).astype(np.int32)
     cv2.fillPoly(canvas, [points], 1, lineType=cv2.LINE_8, shift=_SHIFT)
@@ -24,31 +16,13 @@ def fill_polygon(shape: tuple[int, int], vertices: np.ndarray) -> np.ndarray:
 
 
 def place(vertices: np.ndarray, center: np.ndarray, angle: float) -> np.ndarray:
-    """Rotate vertices about the origin and move them.
-
-    Args:
-        vertices: (V, 2) x and y in pixels.
-        center: Where the origin goes, x and y in pixels.
-        angle: Rotation in radians.
-
-    Returns:
-        (V, 2) vertices in the image.
-    """
+    """Rotate vertices (V, 2) about the origin by an angle in radians and move them to a centre."""
     cos, sin = np.cos(angle), np.sin(angle)
     return vertices @ np.array([[cos, sin], [-sin, cos]]) + center
 
 
 def cloud(rng: np.random.Generator, shape: tuple[int, int], cell: int) -> np.ndarray:
-    """Draw a smooth random field.
-
-    Args:
-        rng: Source of randomness.
-        shape: Height and width in pixels.
-        cell: Distance in pixels over which the field changes.
-
-    Returns:
-        (H, W) float32 of about zero mean and unit variance.
-    """
+    """Draw a random field (H, W) of about zero mean and unit variance, smooth over a cell of pixels."""
     grid = (shape[0] // cell + 3, shape[1] // cell + 3)
     coarse = rng.standard_normal(grid, dtype=np.float32)
     size = (grid[1] * cell, grid[0] * cell)
@@ -70,15 +44,7 @@ class Occupancy:
         self._kernel = np.ones((2 * gap + 1, 2 * gap + 1), np.uint8)
 
     def take(self, mask: np.ndarray, min_pixels: int) -> bool:
-        """Take the place of an object if it is free.
-
-        Args:
-            mask: (H, W) bool, the object's part within the image.
-            min_pixels: Objects with less than that in view are turned down.
-
-        Returns:
-            Whether the place was free, and is now taken.
-        """
+        """Take the place of an object (H, W) if it is free and enough of it is in view."""
         if np.count_nonzero(mask) < min_pixels or not self.free[mask].all():
             return False
         self.free &= cv2.dilate(mask.view(np.uint8), self._kernel) == 0

@@ -1,6 +1,7 @@
 """One scene from a seed and a number."""
 
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -53,16 +54,11 @@ def generate_scene(seed: int, index: int, split: str = 'train', size: int = 256)
             f'generate_scene(seed={seed}, index={index}, split={split!r}, size={size}): seed and '
             f'index must not be negative, split has to be one of {SPLITS}, size at least 64.'
         )
-    # A scene that found no place for an object (rare) is drawn again from the next numbers.
-    for attempt in range(100):
-        sequence = np.random.SeedSequence([VERSION, seed, SPLITS.index(split), index, attempt])
-        rng = np.random.Generator(np.random.PCG64(sequence))
-        draw = draw_sar_scene if rng.random() < 0.5 else draw_optical_scene
-        image, masks, names = draw(rng, size)
-        if masks:
-            labels = np.array([CLASSES.index(name) for name in names], np.int64)
-            return Scene(image, np.stack(masks), labels)
-    raise ConfigError(
-        f'No object found a place in scene {index} of split {split} with seed {seed} in '
-        '100 attempts.'
-    )
+    masks: list[np.ndarray] = []
+    attempts = count()
+    while not masks:  # a scene that found no place for an object (rare) is drawn again
+        entropy = [VERSION, seed, SPLITS.index(split), index, next(attempts)]
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+        label = int(rng.random() >= 0.5)
+        image, masks = (draw_sar_scene, draw_optical_scene)[label](rng, size)
+    return Scene(image, np.stack(masks), np.full(len(masks), label, np.int64))

@@ -25,18 +25,8 @@ _ROOFS = np.array(
 )
 
 
-def draw_optical_scene(
-    rng: np.random.Generator, size: int
-) -> tuple[np.ndarray, list[np.ndarray], list[str]]:
-    """Draw one aerial view.
-
-    Args:
-        rng: Source of randomness.
-        size: Height and width in pixels.
-
-    Returns:
-        The image (H, W, 3) uint8 in RGB, one (H, W) bool mask per roof, and their class names.
-    """
+def draw_optical_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Draw an aerial view (H, W, 3) uint8 in RGB, and the masks (H, W) bool of its roofs."""
     shape = (size, size)
     image = _draw_ground(rng, shape)
     free = np.ones(shape, bool)
@@ -44,11 +34,11 @@ def draw_optical_scene(
     for turn in range(rng.integers(0, 3)):
         free &= ~_add_road(rng, image, main_angle + turn * np.pi / 2)
     roofs = _place_roofs(rng, free, main_angle)
-    masks = [mask for mask, _, _ in roofs]
-    covered = np.logical_or.reduce(masks) if masks else np.zeros(shape, bool)
+    covered, shadow = np.zeros(shape, bool), np.zeros(shape, bool)
+    for mask, _, _ in roofs:
+        covered |= mask
     _add_trees(rng, image, covered)
     sun = rng.uniform(0, 2 * np.pi)
-    shadow = np.zeros(shape, bool)
     for mask, _, height in roofs:
         shadow |= _cast_shadow(mask, sun, height)
     image[shadow & ~covered] *= rng.uniform(0.4, 0.6)
@@ -58,7 +48,7 @@ def draw_optical_scene(
     blurred = np.asarray(cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.6)))
     noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(2, 5))
     image = blurred + noise
-    return np.clip(image, 0, 255).astype(np.uint8), masks, ['building'] * len(masks)
+    return np.clip(image, 0, 255).astype(np.uint8), [mask for mask, _, _ in roofs]
 
 
 def _draw_ground(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -133,11 +123,7 @@ def _cast_shadow(mask: np.ndarray, sun: float, height: float) -> np.ndarray:
 
 
 def _paint_roof(
-    rng: np.random.Generator,
-    image: np.ndarray,
-    mask: np.ndarray,
-    vertices: np.ndarray,
-    sun: float,
+    rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, vertices: np.ndarray, sun: float
 ) -> None:
     """Paint a flat or a gable roof, whose far side from the sun is darker, over its mask."""
     color = rng.choice(_ROOFS) * rng.uniform(0.9, 1.1) + rng.normal(0, 5, 3)

@@ -6,34 +6,17 @@ import numpy as np
 from .drawing import Occupancy, cloud, fill_polygon, place
 
 # Outline of a hull of length and width 1, the bow to the right.
-_HULL = np.array(
-    [
-        [-0.5, -0.36],
-        [-0.42, -0.5],
-        [0.22, -0.5],
-        [0.5, 0.0],
-        [0.22, 0.5],
-        [-0.42, 0.5],
-        [-0.5, 0.36],
-    ]
+_HULL = np.stack(
+    [[-0.5, -0.42, 0.22, 0.5, 0.22, -0.42, -0.5], [-0.36, -0.5, -0.5, 0.0, 0.5, 0.5, 0.36]], 1
 )
 
 
-def draw_sar_scene(
-    rng: np.random.Generator, size: int
-) -> tuple[np.ndarray, list[np.ndarray], list[str]]:
-    """Draw one radar amplitude image.
+def draw_sar_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Draw a radar amplitude image (H, W, 3) uint8, and the masks (H, W) bool of its ships.
 
     Backscatter is drawn as intensity, multiplied by gamma-distributed speckle of 1.5 to 5 looks,
     and shown as amplitude in 8 bits (multilook intensity: Goodman, "Some fundamental properties of
     speckle", JOSA 66(11), 1976).
-
-    Args:
-        rng: Source of randomness.
-        size: Height and width in pixels.
-
-    Returns:
-        The image (H, W, 3) uint8, one (H, W) bool mask per ship, and their class names.
     """
     shape = (size, size)
     sea = rng.uniform(0.3, 2.0)
@@ -45,18 +28,14 @@ def draw_sar_scene(
     if rng.random() < 0.3:
         water = _add_land(rng, intensity, sea)
     occupancy = Occupancy(water, gap=4)
-    masks: list[np.ndarray] = []
     peak = rng.uniform(16, 30)
-    for _ in range(rng.integers(1, 7)):
-        ship = _add_ship(rng, intensity, occupancy, peak)
-        if ship is not None:
-            masks.append(ship)
+    ships = [_add_ship(rng, intensity, occupancy, peak) for _ in range(rng.integers(1, 7))]
     looks = rng.uniform(1.5, 5)
     speckle = rng.standard_gamma(looks, shape).astype(np.float32) / np.float32(looks)
     # The sensor's point spread correlates neighbouring pixels.
     amplitude = np.sqrt(cv2.GaussianBlur(intensity.astype(np.float32) * speckle, (3, 3), 0.6))
     gray = np.clip(amplitude * rng.uniform(38, 55), 0, 255).astype(np.uint8)
-    return np.repeat(gray[..., None], 3, axis=2), masks, ['ship'] * len(masks)
+    return np.repeat(gray[..., None], 3, axis=2), [ship for ship in ships if ship is not None]
 
 
 def _add_land(rng: np.random.Generator, intensity: np.ndarray, sea: float) -> np.ndarray:
@@ -74,10 +53,7 @@ def _add_land(rng: np.random.Generator, intensity: np.ndarray, sea: float) -> np
 
 
 def _add_ship(
-    rng: np.random.Generator,
-    intensity: np.ndarray,
-    occupancy: Occupancy,
-    peak: float,
+    rng: np.random.Generator, intensity: np.ndarray, occupancy: Occupancy, peak: float
 ) -> np.ndarray | None:
     """Draw one ship with its wake and sidelobes; None where no place was found."""
     size = intensity.shape[0]
@@ -116,11 +92,7 @@ def _add_ship(
 
 
 def _add_wake(
-    rng: np.random.Generator,
-    intensity: np.ndarray,
-    stern: np.ndarray,
-    angle: float,
-    length: float,
+    rng: np.random.Generator, intensity: np.ndarray, stern: np.ndarray, angle: float, length: float
 ) -> None:
     """Draw a dark turbulent wake between two faint bright arms."""
     layer = np.zeros(intensity.shape, np.float32)

@@ -1,13 +1,14 @@
-"""Loading images from files and tar shards, no larger than needed."""
+"""Transforms of the training and test pipelines."""
 
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmdet.datasets.transforms import Pad
 from mmdet.registry import TRANSFORMS
 
-from rs4d.datasets.errors import AnnotationError
-from rs4d.datasets.image_reading import decode, read_file
+from .errors import AnnotationError
+from .image_reading import decode, read_file
 
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadReducedImage'])
@@ -52,31 +53,45 @@ class LoadImage(BaseTransform):
             results: ``img_path``, from annotations ``width`` and ``height``, and for an image in a
                 tar ``shard``, with the archive's ``path`` and the image's ``offset`` and ``size`` in it.
 
-        Returns:
-            The same dict.
-
         Raises:
             DatasetNotFoundError: The file is not there.
             ImageDecodeError: It cannot be read or decoded.
             AnnotationError: It has another size than its annotations say.
         """
         path = results['img_path']
-        data = read_file(path, results.get('shard'))
-        if 'width' in results:  # boxes would not shrink with the image
-            noted = results['width'], results['height']
-            image = decode(data, path, noted=noted, bits=self.bits)
-            if image.shape[1::-1] != noted:
-                raise AnnotationError(
-                    f"The image '{path}' is {image.shape[1]}x{image.shape[0]} (width x height), its "
-                    f'annotation says {noted[0]}x{noted[1]}, so boxes and masks would not lie where '
-                    'the objects are. Use the image that was annotated, or correct width and height.'
-                )
-        else:
-            image = decode(data, path, self.scale, bits=self.bits)
+        # Boxes would not shrink with the image.
+        noted = (results['width'], results['height']) if 'width' in results else None
+        scale = None if noted else self.scale
+        image = decode(read_file(path, results.get('shard')), path, scale, noted, self.bits)
+        if noted and image.shape[1::-1] != noted:
+            raise AnnotationError(
+                f"The image '{path}' is {image.shape[1]}x{image.shape[0]} (width x height), its "
+                f'annotation says {noted[0]}x{noted[1]}, so boxes and masks would not lie where '
+                'the objects are. Use the image that was annotated, or correct width and height.'
+            )
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
     def __repr__(self) -> str:
-        """Return the transform with its arguments."""
         return f'LoadImage(scale={self.scale}, bits={self.bits}, to_float32={self.to_float32})'
+
+
+@TRANSFORMS.register_module()
+class PadKeepingShape(Pad):
+    """Pad image and masks at the right and bottom, and remember how much of it is the image.
+
+    MMDetection's ``Pad`` sets ``img_shape`` to the padded size, so that predicted boxes may reach
+    into the padding and a loss cannot tell padding from image. Here ``img_shape`` stays the size of
+    the image's own area and ``pad_shape`` is the padded size, as after padding in a data
+    preprocessor. Positions then mean the same in every batch, which a learned position embedding
+    needs. Arguments are those of :class:`mmdet.datasets.transforms.Pad`; ``pad_val`` is in the
+    channel order in which the image was loaded (BGR).
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Pad one sample with ``img`` (H, W, C) and, if it has any, ``gt_masks``."""
+        valid_shape = results['img'].shape[:2]
+        results = super().transform(results)
+        results['img_shape'] = valid_shape
+        return results
