@@ -17,7 +17,6 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rs4d.errors import ConfigError
 from rs4d.ops import Workspace
 
 from .encoder import Encoder, block_indices, choose_architecture
@@ -63,8 +62,6 @@ class RSMamba(Encoder):
         in_channels: Channels of the image.
         out_indices: Blocks whose maps are returned, counted from 0; negative ones count from the
             end. Blocks behind the last index are not run and not trained.
-        frozen_stages: -1 trains everything; 0 freezes the patch and position embedding; k also the
-            first k blocks, and with them the pre-norm that all blocks share.
         with_cp: Activation checkpointing: each block is run again in the backward pass, and only
             its input is kept.
         init_cfg: MMEngine's initialisation, such as ``dict(type='Pretrained', checkpoint=...,
@@ -81,7 +78,6 @@ class RSMamba(Encoder):
         patch_size: int = 16,
         in_channels: int = 3,
         out_indices: Sequence[int] | int = -1,
-        frozen_stages: int = -1,
         with_cp: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -96,12 +92,6 @@ class RSMamba(Encoder):
         self.map_channels = (embed_dims,) * len(self.out_indices)
         self.map_strides = (patch_size,) * len(self.out_indices)
         self.size_divisor = patch_size
-        if not -1 <= frozen_stages <= self.num_layers:
-            raise ConfigError(
-                f'RSMamba: frozen_stages={frozen_stages} is outside of -1 ... {self.num_layers}, '
-                f'the number of blocks of arch={arch!r}.'
-            )
-        self.frozen_stages = frozen_stages
 
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.pos_embed_size = self._grid(height, width)
@@ -114,7 +104,9 @@ class RSMamba(Encoder):
         )
         self.ln1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.register_load_state_dict_pre_hook(_adapt_checkpoint)
-        self._freeze()
+        idle = self.layers[self.out_indices[-1] + 1 :]
+        idle.requires_grad_(False)
+        self.ln1.requires_grad_(len(idle) == 0)
 
     def draw_weights(self) -> None:
         """Draw the position embedding and scale the blocks' outputs.
@@ -153,18 +145,6 @@ class RSMamba(Encoder):
     def _block(self, layer: nn.Module, x: Tensor, workspace: Workspace | None = None) -> Tensor:
         # In place: the mixer's output is needed by nobody else, and a fresh one costs page faults.
         return layer(self.pre_norm(x), workspace).add_(x)
-
-    def _freeze(self) -> None:
-        frozen: list[nn.Module] = list(self.layers[self.out_indices[-1] + 1 :])
-        if frozen:
-            frozen.append(self.ln1)
-        if self.frozen_stages >= 0:
-            self.pos_embed.requires_grad_(False)
-            frozen.append(self.patch_embed)
-        if self.frozen_stages > 0:
-            frozen += [self.pre_norm, *self.layers[: self.frozen_stages]]
-        for module in frozen:
-            module.requires_grad_(False)
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
         self.require_size(height, width)

@@ -34,7 +34,6 @@ class TimmEncoder(Encoder):
             for ``tf_efficientnet_lite0``: those weights come from TensorFlow, whose padding only
             timm's ``tf_`` models have, and were trained with mean 127 and std 128 on a 0-255 scale.
             Loaded by :meth:`init_weights`, which MMEngine calls before training.
-        norm: Apply the model's final normalisation to the maps, where timm offers that.
         in_channels: Channels of the image.
         model_kwargs: Further arguments of ``timm.create_model``. A transformer takes images of any
             size where timm's can, and otherwise those of ``dict(img_size=...)``.
@@ -50,7 +49,6 @@ class TimmEncoder(Encoder):
         model_name: str,
         out_indices: Sequence[int] | int = (-1,),
         checkpoint: str | None = None,
-        norm: bool = False,
         in_channels: int = 3,
         model_kwargs: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -64,7 +62,6 @@ class TimmEncoder(Encoder):
             )
         self.model_name = model_name
         self.checkpoint = checkpoint
-        self.norm = norm
         self._arguments = dict(model_kwargs or {}, in_chans=in_channels)
         self.input_size: tuple[int, int] | None = None
         pretrained_cfg = timm.get_pretrained_cfg(model_name)
@@ -87,7 +84,7 @@ class TimmEncoder(Encoder):
         if not getattr(patches, 'dynamic_img_pad', True):
             self.size_divisor = max(patches.patch_size)
         self.model.prune_intermediate_layers(
-            list(self.out_indices), prune_norm=not norm, prune_head=True
+            list(self.out_indices), prune_norm=True, prune_head=True
         )
 
     def load_checkpoint(self, checkpoint: str) -> None:
@@ -123,7 +120,6 @@ class TimmEncoder(Encoder):
             maps = self.model.forward_intermediates(
                 img,
                 indices=wanted,
-                norm=self.norm,
                 stop_early=True,
                 output_fmt='NCHW',
                 intermediates_only=True,

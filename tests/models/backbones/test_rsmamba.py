@@ -66,7 +66,6 @@ def test_other_sides_are_refused(size: tuple[int, int]) -> None:
         (dict(arch='giant'), 'small, base, large, huge'),
         (dict(arch=dict(embed_dims=32)), 'num_layers'),
         (dict(out_indices=(4,)), r'out_indices=\(4,\).*from 0 to 3'),
-        (dict(frozen_stages=5), 'frozen_stages=5'),
     ],
 )
 def test_wrong_arguments_are_named(kwargs: dict[str, object], message: str) -> None:
@@ -88,17 +87,6 @@ def test_blocks_behind_the_last_index_are_neither_run_nor_trained() -> None:
         n for n, _ in model.named_parameters() if n.startswith(('layers.2', 'layers.3', 'ln1'))
     }
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-
-
-@pytest.mark.parametrize('stages', [-1, 0, 2, 4])
-def test_frozen_stages(stages: int) -> None:
-    model = build(frozen_stages=stages).train()
-    frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
-    assert ('pos_embed' in frozen) == ('patch_embed.projection.weight' in frozen) == (stages >= 0)
-    assert ('pre_norm.weight' in frozen) == (stages > 0)
-    for i in range(4):
-        assert (f'layers.{i}.A_log' in frozen) == (i < stages)
-    assert 'ln1.weight' not in frozen
 
 
 def test_second_initialisation_keeps_what_was_loaded() -> None:

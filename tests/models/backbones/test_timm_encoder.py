@@ -50,12 +50,10 @@ def test_equals_timms_features(tmp_path: Path, name: str) -> None:
 def test_a_transformer_at_another_size() -> None:
     model = build(
         model_name='vit_tiny_patch16_224',
-        norm=True,
         model_kwargs=dict(dynamic_img_size=True, depth=2),
     )
     (features,) = model(torch.randn(1, 3, 96, 64))
     assert features.shape == (1, model.embed_dims, 6, 4)
-    torch.testing.assert_close(features.mean(1), torch.zeros(1, 6, 4), atol=1e-5, rtol=0)
 
 
 def test_a_transformer_made_for_one_size_takes_images_of_another() -> None:
