@@ -1,13 +1,13 @@
 """Broken images of a data set, counted over the workers that read it, and named in the run's log."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import get_rank
 from mmengine.logging import MMLogger
-from mmengine.logging.logger import MMFormatter
 
 from .errors import ImageDecodeError
 
@@ -84,7 +84,6 @@ def warn(message: str) -> None:
     has_file = any(isinstance(handler, logging.FileHandler) for handler in logger.handlers)
     file = logger.log_file
     if rank and file and not has_file and Path(file).parent.is_dir():
-        handler = logging.FileHandler(file, 'a')
-        handler.setFormatter(MMFormatter(color=False, datefmt='%Y/%m/%d %H:%M:%S'))
-        handler.handle(logger.makeRecord(logger.name, logging.WARNING, file, 0, message, (), None))
-        handler.close()
+        now = time.strftime('%Y/%m/%d %H:%M:%S')
+        with open(file, 'a', encoding='utf-8') as log:
+            log.write(f'{now} - {logger.name} - WARNING - {message}\n')

@@ -19,8 +19,7 @@ _HEADER_BYTES = 1 << 16
 _KINDS = {
     'missing files': (
         ERROR,
-        'The run stops at the first of them. Put the files there, correct data_prefix, or remove '
-        'their entries.',
+        'The run stops there. Put the files there, correct data_prefix, or remove their entries.',
     ),
     'broken images': (
         ERROR,
@@ -29,8 +28,8 @@ _KINDS = {
     ),
     'sizes that differ': (
         ERROR,
-        'Boxes and masks do not lie where the objects are. Use the images that the annotations '
-        'were made on, or correct width and height if only they are wrong.',
+        'Boxes and masks do not lie where the objects are. Use the images that were annotated, or '
+        'correct width and height if only they are wrong.',
     ),
     'unreadable kinds': (
         ERROR,

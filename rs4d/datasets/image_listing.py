@@ -77,14 +77,13 @@ def list_images(
 ) -> ImageTable:
     """List the images below a folder, those in tars included.
 
+    Images are sorted by ``img_key``; one that lies in a tar and also extracted is the file.
+
     Args:
         root: The folder; links in it are followed.
         extensions: File name endings, in lower case, that count.
         shards: Names of folders or archives directly below the root; only these are looked at.
         losses: Damage of tars is added to it, beside being logged.
-
-    Returns:
-        The images, sorted by ``img_key``. One that lies in a tar and also extracted is the file.
 
     Raises:
         DatasetNotFoundError: The folder or a shard is missing, or has no such file.
@@ -158,12 +157,11 @@ def _folders(top: Path, shards: Iterable[str] | None) -> Iterator[tuple[str, lis
 
 
 class _TarContent(NamedTuple):
-    """The whole images of a tar, what is wrong with it, and which and how many more there were."""
+    """The whole images of a tar, what is wrong with it, and about how many images that costs."""
 
     tables: list[ImageTable]
-    damage: str = ''
-    lost: Sequence[str] = ()
-    unnamed: int = 0
+    damage: str
+    lost: int
 
 
 def _tables_of_tars(
@@ -178,22 +176,19 @@ def _tables_of_tars(
             status = os.stat(tar)
             found[tar] = _tar_content(tar, top, endings, status.st_size, status.st_mtime_ns)
         except OSError as error:
-            found[tar] = _TarContent([], f'it cannot be read ({error.strerror})')
+            found[tar] = _TarContent([], f'it cannot be read ({error.strerror})', 0)
         if time.monotonic() - shown >= _PROGRESS_SECONDS and number < len(tars):
             shown = time.monotonic()
             print_log(f"{number} of {len(tars)} tars in '{top}' are indexed.", logger='current')
     for tar in tars:
-        content = found[tar]
-        if content.damage:
-            lost = ', '.join(content.lost) or 'none of them known by name'
-            about = f' and about {content.unnamed} more' if content.unnamed else ''
+        tables, damage, lost = found[tar]
+        if damage:
             warn(
-                f"The shard '{tar}' is damaged: {content.damage}. {sum(map(len, content.tables))} "
-                f'images in it are used; lost: {len(content.lost)} ({lost}){about}. Get it again for '
-                'the rest.'
+                f"The shard '{tar}' is damaged: {damage}. {sum(map(len, tables))} images in it are "
+                f'used, about {lost} are lost. Get it again for the rest.'
             )
-            losses.damaged.append(f'{tar}: {content.damage}')
-            losses.count += len(content.lost) + content.unnamed
+            losses.damaged.append(f'{tar}: {damage}')
+            losses.count += lost
     return [table for tar in tars for table in found[tar].tables]
 
 
@@ -218,5 +213,6 @@ def _tar_content(
             offsets, sizes = ([column[i] for i in rows] for column in (index.offsets, index.sizes))
             place = Place(f'{tar}/{start}', f'{stem.as_posix()}/', tar)
             tables.append(ImageTable.of(place, names, offsets, sizes))
+    # What is behind the damage is as dense as what is before it.
     unnamed = round(len(images) * index.unread / max(size - index.unread, 1))
-    return _TarContent(tables, '; '.join(index.damage), [*filter(is_image, index.lost)], unnamed)
+    return _TarContent(tables, '; '.join(index.damage), sum(map(is_image, index.lost)) + unnamed)

@@ -3,7 +3,7 @@
 import io
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -14,25 +14,12 @@ from PIL import Image, TiffImagePlugin
 from .errors import DatasetNotFoundError, ImageDecodeError
 from .tar_shards import read_range
 
-# JPEG's blocks of 8x8 decode to 4x4, 2x2 or 1x1 pixels for a fraction of the time.
-_REDUCED = {
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
 _TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _ORIENTATION = 0x0112
-# What makes an image upright, by EXIF's orientation.
-_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    1: lambda image: image,
-    2: lambda image: image[:, ::-1],
-    3: lambda image: image[::-1, ::-1],
-    4: lambda image: image[::-1],
-    5: lambda image: image.transpose(1, 0, 2),
-    6: lambda image: np.rot90(image, -1),
-    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda image: np.rot90(image),
-}
+# Quarter turns to the left that make an image upright, by EXIF's orientation, and which of these
+# are mirrored then.
+_QUARTERS = {1: 0, 2: 0, 3: 2, 4: 2, 5: -1, 6: -1, 7: 1, 8: 1}
+_MIRRORED = (2, 4, 5, 7)
 # The share of values that fit into the bits in use; a few bright pixels darken no image.
 _IN_RANGE = 99.9
 
@@ -94,20 +81,13 @@ def read_header(source: str | os.PathLike[str] | BinaryIO) -> ImageHeader | None
             # Palettes and inks become colours.
             bands = 3 if image.mode in ('P', 'CMYK') else len(image.getbands())
             deep = image.mode.startswith('I') or (image.format == 'PNG' and start[24] == 16)
-            orientation = _orientation(image.info.get('exif', b''))
-            return ImageHeader(image.size, orientation, bands, 16 if deep else 8)
+            tags = Image.Exif()
+            tags.load(image.info.get('exif', b''))
+            turn = tags.get(_ORIENTATION, 1)
+            turn = turn if turn in _QUARTERS else 1
+            return ImageHeader(image.size, turn, bands, 16 if deep else 8)
     except (OSError, SyntaxError, ValueError, KeyError, struct.error, Image.DecompressionBombError):
         return None
-
-
-def _orientation(exif: bytes) -> int:
-    tags = Image.Exif()
-    try:
-        tags.load(exif)
-        found = tags.get(_ORIENTATION, 1)
-    except (SyntaxError, ValueError, struct.error):
-        return 1
-    return found if found in _TURNS else 1
 
 
 def _tiff_header(file: BinaryIO) -> ImageHeader:
@@ -233,7 +213,8 @@ def decode(
     if image.dtype != np.uint8:
         image = _to_8_bits(image, bits)
     turn = header.turn(noted) if header else 1
-    return np.ascontiguousarray(_TURNS[turn](image))
+    image = np.rot90(image, _QUARTERS[turn])
+    return np.ascontiguousarray(image[:, ::-1] if turn in _MIRRORED else image)
 
 
 def _pixels(
@@ -246,8 +227,9 @@ def _pixels(
             with Image.open(io.BytesIO(data)) as image:
                 return np.ascontiguousarray(np.asarray(image)[..., 2::-1])
         flag = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        if scale and header and data[:2] == b'\xff\xd8':
-            flag = _REDUCED.get(reduction(header.stored, scale), flag)
+        # JPEG's blocks of 8x8 decode to 4x4, 2x2 or 1x1 pixels for a fraction of the time.
+        if scale and header and data[:2] == b'\xff\xd8' and reduction(header.stored, scale) > 1:
+            flag = getattr(cv2, f'IMREAD_REDUCED_COLOR_{reduction(header.stored, scale)}')
         flag |= cv2.IMREAD_IGNORE_ORIENTATION
         return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except (cv2.error, OSError, SyntaxError, ValueError):  # a header with impossible sizes

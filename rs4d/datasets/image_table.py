@@ -96,11 +96,6 @@ class ImageTable(Sequence[dict[str, Any]]):
             self._order[seed] = order.astype(np.uint32)
         return self._order[seed]
 
-    def same(self, other: 'ImageTable') -> bool:
-        """Whether another table has the same images in the same order."""
-        pairs = zip(self.columns, other.columns, strict=True)
-        return self.places == other.places and all(np.array_equal(*pair) for pair in pairs)
-
 
 _recent: deque[ImageTable] = deque(maxlen=2)
 
@@ -115,7 +110,8 @@ def sorted_table(tables: Sequence[ImageTable]) -> ImageTable:
     keys = table.keys[order]
     table = table.take(order[np.r_[True, keys[1:] != keys[:-1]]])
     for known in _recent:
-        if known.same(table):
+        pairs = zip(known.columns, table.columns, strict=True)
+        if known.places == table.places and all(np.array_equal(*pair) for pair in pairs):
             return known
     _recent.append(table)
     return table

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import Pad
 from mmdet.registry import TRANSFORMS
@@ -20,38 +19,23 @@ class LoadImage(BaseTransform):
     :func:`rs4d.datasets.image_reading.decode`. Of other images it gives the pixels that
     ``LoadImageFromFile`` gives.
 
-    In front of a ``Resize`` that keeps the ratio, ``scale`` saves time: an image without annotations
-    that is a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still is at least as large as
-    ``scale`` asks for; the resize then does the rest. Pixels differ a little from those of a full
-    decode and resize, as an average over blocks is not a bilinear sample.
-
     Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``, and ``ori_shape``, both the size of the
     decoded image, as scale factors refer to it.
 
     Args:
-        scale: Width and height of the rectangle into which the next resize fits the image; None
-            decodes in full.
+        scale: Width and height of the rectangle into which the next ``Resize`` fits the image, whose
+            ratio is kept. A JPEG without annotations is decoded at 1/2, 1/4 or 1/8 of its size where
+            that still is as large; pixels differ a little from those of a full decode and resize.
         bits: How many bits 16-bit images have in use, the same for all of them, such as 11 or 12; None
             finds out for each.
-        to_float32: Return float32.
     """
 
-    def __init__(
-        self,
-        scale: tuple[int, int] | None = None,
-        bits: int | None = None,
-        to_float32: bool = False,
-    ) -> None:
+    def __init__(self, scale: tuple[int, int] | None = None, bits: int | None = None) -> None:
         self.scale = scale
         self.bits = bits
-        self.to_float32 = to_float32
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Load the image.
-
-        Args:
-            results: ``img_path``, from annotations ``width`` and ``height``, and for an image in a
-                tar ``shard``, with the archive's ``path`` and the image's ``offset`` and ``size`` in it.
+        """Load ``img_path``, in a tar from ``shard``; annotations bring ``width`` and ``height``.
 
         Raises:
             DatasetNotFoundError: The file is not there.
@@ -69,12 +53,9 @@ class LoadImage(BaseTransform):
                 f'annotation says {noted[0]}x{noted[1]}, so boxes and masks would not lie where '
                 'the objects are. Use the image that was annotated, or correct width and height.'
             )
-        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img'] = image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
-
-    def __repr__(self) -> str:
-        return f'LoadImage(scale={self.scale}, bits={self.bits}, to_float32={self.to_float32})'
 
 
 @TRANSFORMS.register_module()
@@ -82,11 +63,9 @@ class PadKeepingShape(Pad):
     """Pad image and masks at the right and bottom, and remember how much of it is the image.
 
     MMDetection's ``Pad`` sets ``img_shape`` to the padded size, so that predicted boxes may reach
-    into the padding and a loss cannot tell padding from image. Here ``img_shape`` stays the size of
-    the image's own area and ``pad_shape`` is the padded size, as after padding in a data
-    preprocessor. Positions then mean the same in every batch, which a learned position embedding
-    needs. Arguments are those of :class:`mmdet.datasets.transforms.Pad`; ``pad_val`` is in the
-    channel order in which the image was loaded (BGR).
+    into the padding and a loss cannot tell padding from image. Here ``img_shape`` stays and
+    ``pad_shape`` is the padded size, as after padding in a data preprocessor. Arguments are those of
+    :class:`mmdet.datasets.transforms.Pad`; ``pad_val`` is in the image's channel order (BGR).
     """
 
     def transform(self, results: dict) -> dict:

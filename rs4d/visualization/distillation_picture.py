@@ -47,12 +47,8 @@ def view_distillation(
 ) -> list[DistillationView]:
     """Corrupt images as a training step would at this moment, and compare student and teacher.
 
-    Random numbers are drawn; the distiller is as before afterwards.
-
-    Args:
-        distiller: The model.
-        inputs: Normalised images (B, 3, H, W), of its data preprocessor.
-        data_samples: One for each image; with a teacher's cache they bring the embeddings.
+    Inputs (B, 3, H, W) are those of the distiller's data preprocessor. Random numbers are drawn; the
+    distiller is as before afterwards.
     """
     corruption, preprocessor = distiller.corruption, distiller.data_preprocessor
     # What is compiled runs as it was written: a few images are not worth another compilation.
@@ -69,44 +65,26 @@ def view_distillation(
     return [DistillationView(*column, *ratios) for column in columns]
 
 
-@dataclass(frozen=True)
 class EmbeddingColours:
     """Three principal components of feature vectors as red, green and blue.
 
-    Attributes:
-        mean: What the components are relative to, (C,).
-        components: Orthonormal directions of the largest variances, largest first, (3, C); rows of
-            zeros where there are fewer. The largest loading of a row is positive, so that the same
-            vectors always get the same colours.
-        low: What becomes 0 in each component, (3,).
-        high: What becomes 255, (3,).
+    Args:
+        vectors: (N, C), N at least 1. Values that are not finite count as zero.
+        clip: Share of the vectors at either end of each component that may be saturated.
     """
 
-    mean: np.ndarray
-    components: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    @classmethod
-    def fit(cls, vectors: np.ndarray, clip: float = 0.02) -> 'EmbeddingColours':
-        """Find the components of vectors, and the range that colours have to cover.
-
-        Args:
-            vectors: (N, C), N at least 1. Values that are not finite count as zero.
-            clip: Share of the vectors at either end of each component that may be saturated.
-        """
+    def __init__(self, vectors: np.ndarray, clip: float = 0.02) -> None:
         vectors = np.nan_to_num(vectors.astype(np.float64), posinf=0, neginf=0)
-        mean = vectors.mean(0)
-        centred = vectors - mean
+        self.mean = vectors.mean(0)
+        centred = vectors - self.mean
         # By the covariance: there are far more cells than channels.
         _, directions = np.linalg.eigh(centred.T @ centred)
-        components = np.zeros((3, vectors.shape[1]))
         found = directions.T[::-1][:3]
-        components[: len(found)] = found
-        largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
-        components *= np.where(largest < 0, -1.0, 1.0)
-        low, high = np.quantile(centred @ components.T, [clip, 1 - clip], axis=0)
-        return cls(mean, components, low, high)
+        self.components = np.zeros((3, vectors.shape[1]))
+        # The largest loading is positive: the same vectors always get the same colours.
+        largest = np.take_along_axis(found, np.abs(found).argmax(1)[:, None], 1)
+        self.components[: len(found)] = found * np.where(largest < 0, -1.0, 1.0)
+        self.low, self.high = np.quantile(centred @ self.components.T, [clip, 1 - clip], axis=0)
 
     def paint(self, features: np.ndarray) -> np.ndarray:
         """Colour a feature map (C, H, W); RGB, (H, W, 3), uint8.
@@ -122,15 +100,9 @@ class EmbeddingColours:
 
 
 def error_map(student: np.ndarray, teacher: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Spread the normalised error ‖s - t‖₁ / ‖t‖₁ over the cells that it comes from.
+    """Spread the normalised error ‖s - t‖₁ / ‖t‖₁ over the cells (h, w) that it comes from.
 
-    Args:
-        student: (C, h, w).
-        teacher: (C, h, w).
-        valid: Which cells count, boolean, (h, w).
-
-    Returns:
-        (h, w); its mean over valid cells is the normalised error.
+    The mean over valid cells is the error of embeddings (C, h, w).
     """
     difference = np.abs(student.astype(np.float64) - teacher).sum(0)
     size = np.abs(teacher.astype(np.float64)).sum(0)[valid].mean()
@@ -142,18 +114,12 @@ def draw_distillation(views: Sequence[DistillationView], height: int = 256) -> n
 
     Both embeddings have the colours of the same three principal components, those of the teacher's
     embeddings of all the images. The error goes from black, none, over red to pale yellow, 1 and
-    above, which is as far off as a student that says zero. Padding is left out.
-
-    Args:
-        views: At least one.
-        height: Of a row in pixels; images keep their aspect.
-
-    Returns:
-        The picture, RGB, (., ., 3), uint8.
+    above, which is as far off as a student that says zero. Padding is left out. The picture is RGB,
+    and its rows have a height in pixels.
     """
     valid = [_valid_cells(view) for view in views]
     vectors = [view.teacher[:, cells].T for view, cells in zip(views, valid, strict=True)]
-    colours = EmbeddingColours.fit(np.concatenate(vectors))
+    colours = EmbeddingColours(np.concatenate(vectors))
     rows = []
     for view, cells in zip(views, valid, strict=True):
         error = error_map(view.student, view.teacher, cells)

@@ -22,15 +22,13 @@ class PredictionGridError(UserError, ValueError):
 
 
 def choose_images(coco: COCO, wanted: Sequence[str] | None = None, count: int = 6) -> list[int]:
-    """Choose images by id or name, or spread evenly over those that have instances.
+    """Choose images, and return their ids in the order asked for.
 
     Args:
         coco: The annotations.
-        wanted: Image ids or file names, with or without folder and suffix; None to spread.
+        wanted: Image ids or file names, with or without folder and suffix; None spreads them over
+            those that have instances.
         count: How many, at most, where they are spread.
-
-    Returns:
-        Their ids, in the order asked for.
 
     Raises:
         PredictionGridError: One is not in the annotations, a name fits several, or no image has an
@@ -70,7 +68,7 @@ def draw_prediction_grid(
     score_thr: float = 0.5,
     cell_height: int = 256,
 ) -> np.ndarray:
-    """Draw truth and the predictions of one or more models in a grid.
+    """Draw truth and the predictions of one or more models in a grid, BGR, uint8.
 
     Args:
         coco: The annotations.
@@ -80,14 +78,9 @@ def draw_prediction_grid(
         score_thr: Predictions below are not drawn.
         cell_height: Height of a row in pixels; a row's images keep their aspect.
 
-    Returns:
-        The picture, BGR, uint8.
-
     Raises:
-        PredictionGridError: Predictions are of images that the annotations have not, or have masks of
-            another size.
-        DatasetNotFoundError: An image is not there.
-        ImageDecodeError: It does not decode.
+        UserError: Predictions are of images that the annotations have not, or have masks of another
+            size; an image is not there or does not decode.
     """
     columns = {name: _by_image(coco, name, found) for name, found in predictions.items()}
     rows = []

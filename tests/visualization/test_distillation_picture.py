@@ -54,7 +54,7 @@ def test_both_embeddings_have_the_teachers_colours() -> None:
     views = [view(embedding(), embedding()) for _ in range(2)]
     picture = draw_distillation(views, HEIGHT)
     vectors = [v.teacher.reshape(8, -1).T for v in views]
-    colours = EmbeddingColours.fit(np.concatenate(vectors))
+    colours = EmbeddingColours(np.concatenate(vectors))
     for row, v in enumerate(views):
         for name in ('teacher', 'student'):
             expected = enlarged(colours.paint(getattr(v, name)))

@@ -11,7 +11,7 @@ RANDOM = np.random.default_rng(0)
 def test_the_components_are_the_directions_of_largest_variance() -> None:
     directions, _ = np.linalg.qr(RANDOM.normal(size=(8, 8)))
     vectors = (RANDOM.normal(size=(5000, 8)) * [9, 5, 3, 1, 1, 1, 1, 1]) @ directions.T + 7
-    colours = EmbeddingColours.fit(vectors)
+    colours = EmbeddingColours(vectors)
     along = np.abs(colours.components @ directions)
     np.testing.assert_allclose(along[:, :3], np.eye(3), atol=0.1)
     np.testing.assert_allclose(colours.components @ colours.components.T, np.eye(3), atol=1e-9)
@@ -19,8 +19,8 @@ def test_the_components_are_the_directions_of_largest_variance() -> None:
 
 def test_equal_vectors_have_equal_colours_in_any_map_and_run() -> None:
     features = RANDOM.normal(size=(6, 4, 5))
-    colours = EmbeddingColours.fit(features.reshape(6, -1).T)
-    again = EmbeddingColours.fit(features.reshape(6, -1)[:, ::-1].T)
+    colours = EmbeddingColours(features.reshape(6, -1).T)
+    again = EmbeddingColours(features.reshape(6, -1)[:, ::-1].T)
     picture = colours.paint(features)
     assert picture.shape == (4, 5, 3)
     assert picture.dtype == np.uint8
@@ -31,7 +31,7 @@ def test_equal_vectors_have_equal_colours_in_any_map_and_run() -> None:
 def test_the_range_is_used_and_outliers_do_not_widen_it() -> None:
     vectors = RANDOM.uniform(-1, 1, size=(1000, 3))
     vectors[0] = 1e3
-    colours = EmbeddingColours.fit(vectors, clip=0.02)
+    colours = EmbeddingColours(vectors, clip=0.02)
     picture = colours.paint(vectors.T[:, None]).astype(int)
     # The component of the outlier is the first.
     assert (picture[0, 1:, 0] > 0).any()
@@ -42,7 +42,7 @@ def test_the_range_is_used_and_outliers_do_not_widen_it() -> None:
 
 @pytest.mark.parametrize('channels', [1, 2, 5])
 def test_what_does_not_vary_is_half_bright(channels: int) -> None:
-    colours = EmbeddingColours.fit(np.full((10, channels), 3.0))
+    colours = EmbeddingColours(np.full((10, channels), 3.0))
     assert (colours.paint(np.full((channels, 2, 2), 3.0)) == 128).all()
 
 
@@ -50,7 +50,7 @@ def test_values_that_are_no_numbers_do_no_harm() -> None:
     vectors = RANDOM.normal(size=(50, 4))
     vectors[3] = np.nan
     vectors[4, 1] = np.inf
-    colours = EmbeddingColours.fit(vectors)
+    colours = EmbeddingColours(vectors)
     assert np.isfinite(colours.components).all()
     features = vectors.T[:, None]
     lost = colours.paint(features)[0, 3]

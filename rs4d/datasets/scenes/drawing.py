@@ -31,21 +31,10 @@ def cloud(rng: np.random.Generator, shape: tuple[int, int], cell: int) -> np.nda
     return smooth[cell + y : cell + y + shape[0], cell + x : cell + x + shape[1]] * 1.4
 
 
-class Occupancy:
-    """Keeps objects apart and on the ground that they belong to.
-
-    Args:
-        free: (H, W) bool, where objects may lie.
-        gap: Least distance between objects in pixels.
-    """
-
-    def __init__(self, free: np.ndarray, gap: int) -> None:
-        self.free = free.copy()
-        self._kernel = np.ones((2 * gap + 1, 2 * gap + 1), np.uint8)
-
-    def take(self, mask: np.ndarray, min_pixels: int) -> bool:
-        """Take the place of an object (H, W) if it is free and enough of it is in view."""
-        if np.count_nonzero(mask) < min_pixels or not self.free[mask].all():
-            return False
-        self.free &= cv2.dilate(mask.view(np.uint8), self._kernel) == 0
-        return True
+def take_place(free: np.ndarray, mask: np.ndarray, min_pixels: int, gap: int = 4) -> bool:
+    """Take an object's place and a gap around from the free ones (H, W); False if it has none."""
+    if np.count_nonzero(mask) < min_pixels or not free[mask].all():
+        return False
+    kernel = np.ones((2 * gap + 1, 2 * gap + 1), np.uint8)
+    free &= cv2.dilate(mask.view(np.uint8), kernel) == 0
+    return True

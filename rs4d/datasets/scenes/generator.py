@@ -32,7 +32,7 @@ class Scene:
 
 
 def generate_scene(seed: int, index: int, split: str = 'train', size: int = 256) -> Scene:
-    """Draw one scene: radar ships or optical roofs, half of the time each.
+    """Draw one scene with at least one instance: radar ships or optical roofs, half of the time each.
 
     Every scene has random numbers of its own, so neither the size of a set nor the other scenes in
     it change what it shows.
@@ -42,9 +42,6 @@ def generate_scene(seed: int, index: int, split: str = 'train', size: int = 256)
         index: Number of the scene in its split, not negative.
         split: ``'train'`` or ``'val'``, which have no scene in common.
         size: Height and width in pixels, at least 64.
-
-    Returns:
-        The scene, with at least one instance.
 
     Raises:
         ConfigError: An argument is out of range.

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .drawing import Occupancy, cloud, fill_polygon, place
+from .drawing import cloud, fill_polygon, place, take_place
 
 # Colours are RGB in 0-255.
 _GROUNDS = np.array(
@@ -96,7 +96,6 @@ def _place_roofs(
     """Find places for roofs; returns masks, vertices in the image and heights in pixels."""
     size = free.shape[0]
     scale = size / 256
-    occupancy = Occupancy(free, gap=4)
     roofs = []
     for _ in range(rng.integers(2, 9)):
         for _ in range(8):
@@ -106,7 +105,7 @@ def _place_roofs(
             center = rng.uniform(0.06 * size, 0.94 * size, 2)
             vertices = place(outline, center, angle)
             mask = fill_polygon(free.shape, vertices)
-            if occupancy.take(mask, min_pixels=int(300 * scale**2)):
+            if take_place(free, mask, int(300 * scale**2)):
                 roofs.append((mask, vertices, rng.uniform(3, 9) * scale))
                 break
     return roofs

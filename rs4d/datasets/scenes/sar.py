@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .drawing import Occupancy, cloud, fill_polygon, place
+from .drawing import cloud, fill_polygon, place, take_place
 
 # Outline of a hull of length and width 1, the bow to the right.
 _HULL = np.stack(
@@ -27,9 +27,8 @@ def draw_sar_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, lis
     water = np.ones(shape, bool)
     if rng.random() < 0.3:
         water = _add_land(rng, intensity, sea)
-    occupancy = Occupancy(water, gap=4)
     peak = rng.uniform(16, 30)
-    ships = [_add_ship(rng, intensity, occupancy, peak) for _ in range(rng.integers(1, 7))]
+    ships = [_add_ship(rng, intensity, water, peak) for _ in range(rng.integers(1, 7))]
     looks = rng.uniform(1.5, 5)
     speckle = rng.standard_gamma(looks, shape).astype(np.float32) / np.float32(looks)
     # The sensor's point spread correlates neighbouring pixels.
@@ -53,7 +52,7 @@ def _add_land(rng: np.random.Generator, intensity: np.ndarray, sea: float) -> np
 
 
 def _add_ship(
-    rng: np.random.Generator, intensity: np.ndarray, occupancy: Occupancy, peak: float
+    rng: np.random.Generator, intensity: np.ndarray, water: np.ndarray, peak: float
 ) -> np.ndarray | None:
     """Draw one ship with its wake and sidelobes; None where no place was found."""
     size = intensity.shape[0]
@@ -64,7 +63,7 @@ def _add_ship(
         angle = rng.uniform(0, 2 * np.pi)
         center = rng.uniform(0.06 * size, 0.94 * size, 2)
         mask = fill_polygon(intensity.shape, place(_HULL * (length, width), center, angle))
-        if occupancy.take(mask, min_pixels=int(0.6 * length * width)):
+        if take_place(water, mask, int(0.6 * length * width)):
             break
     else:
         return None

@@ -29,7 +29,7 @@ def ensure_scenes(
     annotation file is written last and whole, so where it exists its images do.
 
     Args:
-        out_dir: Folder to write to; made if need be.
+        out_dir: Folder to write to.
         num_train: How many scenes to train on.
         num_val: How many scenes to evaluate on.
         size: Height and width in pixels.
