@@ -63,50 +63,23 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
     What a library writes by itself, such as tensors, is better turned into bytes first: libraries
     have errors of their own for a full disk.
-
-    Args:
-        path: The file; its folder is made if need be.
-        content: What it will hold.
-
-    Raises:
-        FileWriteError: It cannot be written.
     """
     with written_whole(path) as part:
         part.write_bytes(content)
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
-    """Write a text file in UTF-8, whole or not at all.
-
-    Args:
-        path: The file; its folder is made if need be.
-        content: What it will hold.
-
-    Raises:
-        FileWriteError: It cannot be written.
-    """
+    """Write a text file in UTF-8, whole or not at all."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: str | os.PathLike[str], content: Any, indent: int | None = None) -> None:
-    """Write a JSON file whole or not at all.
-
-    Args:
-        path: The file; its folder is made if need be.
-        content: Lists, dicts, strings and numbers.
-        indent: Spaces by which each level is indented; None writes one line.
-
-    Raises:
-        FileWriteError: It cannot be written.
-    """
+    """Write a JSON file whole or not at all; ``indent`` is as for :func:`json.dumps`."""
     write_text(path, json.dumps(content, indent=indent) + '\n')
 
 
 def refuse_existing(*paths: str | os.PathLike[str]) -> None:
-    """Raise if anything that is going to be written is there already.
-
-    Args:
-        *paths: The files.
+    """Raise if a file that is going to be written is there already.
 
     Raises:
         ExistingFileError: One is there.
@@ -120,10 +93,7 @@ def refuse_existing(*paths: str | os.PathLike[str]) -> None:
 
 
 def keep_earlier(file: str | os.PathLike) -> Path | None:
-    """Move a file that would be overwritten aside, to a name with the time of its last change.
-
-    Args:
-        file: What is about to be written.
+    """Move a file that is about to be written aside, to a name with the time of its last change.
 
     Returns:
         Where the earlier file is now, or None if there was none.

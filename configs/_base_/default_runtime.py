@@ -6,11 +6,11 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # At the ends of epochs, and a passing one within long epochs.
+    # At the ends of epochs, and a passing one within long epochs; latest.pth, which stage 2 reads,
+    # links to the newest.
     checkpoint=dict(
         type='ResumableCheckpointHook', interval=1, iter_interval=1000, max_keep_ckpts=2
     ),
-    latest=dict(type='LatestCheckpointHook'),  # work_dirs/<config>/latest.pth, which stage 2 reads
     non_finite_loss=dict(type='NonFiniteLossHook'),  # says which steps were left out
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='InstanceVisualizationHook'),

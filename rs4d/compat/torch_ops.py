@@ -17,32 +17,14 @@ from torch.nn import functional as F
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, *, gamma: float, alpha: float
 ) -> None:
-    """Fill ``output`` (N, C) with the focal loss of every class.
-
-    Args:
-        input: Logits (N, C).
-        target: Class of each row, C for none of them, (N,).
-        weight: A factor for each class (C,), or empty for none.
-        output: The result, written in place.
-        gamma: Exponent that makes easy examples count less.
-        alpha: Weight of the positive ones; negative ones have 1 - alpha.
-    """
+    """Fill ``output`` with the loss of every class, for logits (N, C) and classes (N,); C is none."""
     output.copy_(_focal_loss(input, target, weight, gamma, alpha))
 
 
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, *, gamma: float, alpha: float
 ) -> None:
-    """Fill ``grad_input`` (N, C) with the derivative of every entry of the forward's output.
-
-    Args:
-        input: As in the forward.
-        target: As in the forward.
-        weight: As in the forward.
-        grad_input: The result, written in place.
-        gamma: As in the forward.
-        alpha: As in the forward.
-    """
+    """Fill ``grad_input`` (N, C) with the derivative of every entry of the forward's output."""
     with torch.enable_grad():
         logits = input.detach().requires_grad_()
         loss = _focal_loss(logits, target, weight, gamma, alpha).sum()
@@ -70,20 +52,7 @@ def ms_deform_attn_forward(
     *,
     im2col_step: int,
 ) -> Tensor:
-    """Multi-scale deformable attention (Zhu et al., ICLR 2021), by ``grid_sample``.
-
-    Args:
-        value: (B, keys of all levels, heads, channels of a head).
-        spatial_shapes: Height and width of each level, (levels, 2).
-        level_start_index: Where each level begins in the keys; follows from the shapes.
-        sampling_locations: x and y as fractions of a level's sides, (B, queries, heads, levels,
-            points, 2).
-        attention_weights: (B, queries, heads, levels, points).
-        im2col_step: How the compiled op splits a batch; of no meaning here.
-
-    Returns:
-        (B, queries, heads * channels).
-    """
+    """Multi-scale deformable attention (Zhu et al., ICLR 2021), by ``grid_sample``."""
     # mmcv's own reference; mmcv.ops needs the stand-in to be imported, so it comes at the call.
     module = importlib.import_module('mmcv.ops.multi_scale_deform_attn')
     return module.multi_scale_deformable_attn_pytorch(
@@ -98,38 +67,15 @@ def ms_deform_attn_backward(
     sampling_locations: Tensor,
     attention_weights: Tensor,
     grad_output: Tensor,
-    grad_value: Tensor,
-    grad_sampling_loc: Tensor,
-    grad_attn_weight: Tensor,
-    *,
+    *results: Tensor,
     im2col_step: int,
 ) -> None:
-    """Fill the gradients of `ms_deform_attn_forward` in place.
-
-    Args:
-        value: As in the forward.
-        spatial_shapes: As in the forward.
-        level_start_index: As in the forward.
-        sampling_locations: As in the forward.
-        attention_weights: As in the forward.
-        grad_output: Gradient of the forward's result.
-        grad_value: Result, shaped as ``value``.
-        grad_sampling_loc: Result, shaped as ``sampling_locations``.
-        grad_attn_weight: Result, shaped as ``attention_weights``.
-        im2col_step: As in the forward.
-    """
+    """Fill ``results`` with the gradients of value, locations and weights."""
+    shapes = (spatial_shapes, level_start_index)
     with torch.enable_grad():
         inputs = [
             x.detach().requires_grad_() for x in (value, sampling_locations, attention_weights)
         ]
-        output = ms_deform_attn_forward(
-            inputs[0],
-            spatial_shapes,
-            level_start_index,
-            inputs[1],
-            inputs[2],
-            im2col_step=im2col_step,
-        )
-    results = (grad_value, grad_sampling_loc, grad_attn_weight)
+        output = ms_deform_attn_forward(inputs[0], *shapes, *inputs[1:], im2col_step=im2col_step)
     for result, grad in zip(results, torch.autograd.grad(output, inputs, grad_output), strict=True):
         result.copy_(grad)

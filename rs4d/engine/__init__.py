@@ -1,31 +1,22 @@
 """What runs around the models: loops, hooks, optimizer wrappers, and how data is drawn."""
 
 from .errors import NonFiniteLossError
-from .hooks import (
-    LatestCheckpointHook,
-    NonFiniteLossHook,
-    ProgressHook,
-    ResumableCheckpointHook,
-    ThroughputHook,
-)
-from .loops import ResumableTrainLoop
-from .optim import SkipNonFinite, SkippingAmpOptimWrapper, SkippingOptimWrapper
+from .hooks.non_finite_loss_hook import NonFiniteLossHook
+from .hooks.progress_hook import ProgressHook
+from .hooks.resumable_checkpoint_hook import ResumableCheckpointHook
+from .hooks.throughput_hook import ThroughputHook
+from .resumable_train_loop import ResumableTrainLoop
 from .runner import AtomicRunner
-from .seeded_data import ResumedBatchSampler, SeededDataset, SeededSampler
+from .skip_non_finite import SkippingAmpOptimWrapper, SkippingOptimWrapper
 from .stop_requests import StopRequests, TrainingStopped
 
 __all__ = [
     'AtomicRunner',
-    'LatestCheckpointHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'ProgressHook',
     'ResumableCheckpointHook',
     'ResumableTrainLoop',
-    'ResumedBatchSampler',
-    'SeededDataset',
-    'SeededSampler',
-    'SkipNonFinite',
     'SkippingAmpOptimWrapper',
     'SkippingOptimWrapper',
     'StopRequests',

@@ -19,15 +19,7 @@ _VARIABLES = {
 _DEFAULT_PORT = '29500'
 
 
-def missing_variables(launcher: str) -> list[str]:
-    """Find out whether a process was started by its launcher.
-
-    Args:
-        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-
-    Returns:
-        The environment variables that the launcher sets and that are not there.
-    """
+def _missing(launcher: str) -> list[str]:
     return [name for name in _VARIABLES.get(launcher, ()) if name not in os.environ]
 
 
@@ -41,7 +33,7 @@ def require_launcher(launcher: str, local_rank: int = 0) -> None:
     Raises:
         SetupError: The launcher has not started it, or there are more processes than GPUs.
     """
-    missing = missing_variables(launcher)
+    missing = _missing(launcher)
     if missing:
         raise SetupError(
             f'--launcher {launcher} is for processes that a launcher has started, which sets '
@@ -60,13 +52,10 @@ def require_launcher(launcher: str, local_rank: int = 0) -> None:
 def launched_as(launcher: str) -> tuple[int, int]:
     """Tell which process this is, also before it has joined the others or after it has left them.
 
-    Args:
-        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-
     Returns:
         Its rank and the number of processes; (0, 1) if no launcher has started it.
     """
-    if launcher not in _VARIABLES or missing_variables(launcher):
+    if launcher not in _VARIABLES or _missing(launcher):
         return 0, 1
     rank, number, _ = _VARIABLES[launcher]
     return int(os.environ[rank]), int(os.environ[number])

@@ -13,19 +13,16 @@ from torch import nn
 from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, require_checkpoint
 from rs4d.config import dataset_classes, inner_datasets
 from rs4d.datasets.config_checks import wrong_heads
-from rs4d.engine.random_state import kept_random_state
 from rs4d.errors import InputSizeError, Problems, SetupError, UserError, some
+
+from .random_state import kept_random_state
 
 # Enough to meet images of other sizes without reading the set.
 _SAMPLES = 4
 
 
 def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
-    """Raise if a training would overwrite the checkpoints of an earlier one.
-
-    Args:
-        cfg: Has ``work_dir`` and ``resume``.
-        overwrite: The user's leave to do so.
+    """Raise if a training would overwrite the checkpoints of an earlier one without leave.
 
     Raises:
         SetupError: The folder holds checkpoints, or cannot be a folder.
@@ -75,15 +72,11 @@ def choose_resume(cfg: Config, resume: str | None) -> None:
 
 
 def check_training(runner: Runner) -> None:
-    """Check the checkpoints and the data of a training.
-
-    Args:
-        runner: Built and not started; its loops are built.
+    """Check the checkpoints and the data of a training, whose runner and loops are built.
 
     Raises:
-        SetupError: A checkpoint does not fit, the heads' classes are not the data's, or an input
-            size cannot be cut into patches.
-        UserError: A file of the data is missing or not what the data set expects.
+        UserError: Whatever is wrong, all in one: a checkpoint or an input size does not fit, the
+            heads' classes are not the data's, a file of the data is missing or something else.
     """
     cfg, model = runner.cfg, _unwrapped(runner.model)
     problems = Problems()
@@ -115,15 +108,10 @@ def _check_weight_decay(cfg: Config) -> None:
 
 
 def check_testing(runner: Runner) -> None:
-    """Check the checkpoint and the data of a test.
-
-    Args:
-        runner: Built and not started, with the checkpoint as ``load_from``; its loop is built.
+    """Check the checkpoint, ``load_from``, and the data of a test, like :func:`check_training`.
 
     Raises:
-        SetupError: The checkpoint lacks weights or is of another size, the heads' classes are not
-            the data's, or an input size cannot be cut into patches.
-        UserError: A file of the data is missing or not what the data set expects.
+        UserError: Whatever is wrong, all in one.
     """
     model = _unwrapped(runner.model)
     problems = Problems()

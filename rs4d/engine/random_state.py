@@ -12,9 +12,8 @@ import torch
 def get_random_state() -> dict[str, Any]:
     """Read the states of Python's, NumPy's and PyTorch's global generators.
 
-    Returns:
-        Tensors and numbers only, so that ``torch.load(weights_only=True)`` reads them back. With
-        CUDA initialised the current GPU's generator is among them.
+    They are tensors and numbers, which ``torch.load(weights_only=True)`` reads. With CUDA initialised
+    the current GPU's generator is among them.
     """
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
@@ -35,11 +34,7 @@ def get_random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Put the global generators back into an earlier state.
-
-    Args:
-        state: From :func:`get_random_state`; its tensors may have been moved to another device.
-    """
+    """Put the global generators back into a state of :func:`get_random_state`."""
     python, array = state['python'], state['numpy']
     random.setstate((python['version'], tuple(python['words'].tolist()), python['gauss']))
     np.random.set_state(

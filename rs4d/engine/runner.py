@@ -21,7 +21,7 @@ from rs4d.config import resolve
 from rs4d.files import FileWriteError, remove_parts, written_whole
 
 from .distributed import init_on_cpu
-from .loops import ResumableTrainLoop
+from .resumable_train_loop import ResumableTrainLoop
 from .resuming import require_same_training
 from .terminal import shorten_terminal
 
@@ -44,11 +44,7 @@ class AtomicRunner(Runner):
     def from_cfg(cls, cfg: Config | dict[str, Any]) -> 'Runner':
         """Build a runner from a config, whichever tool has read it.
 
-        Args:
-            cfg: The config; its references are resolved in a copy.
-
-        Returns:
-            The runner.
+        The config's references are resolved in a copy.
 
         Raises:
             ConfigError: A reference leads nowhere.
@@ -72,25 +68,13 @@ class AtomicRunner(Runner):
         return logger
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Set up processes, on CPUs as well.
-
-        Args:
-            env_cfg: As MMEngine's.
-        """
+        """Set up processes, on CPUs as well."""
         if self.distributed and not torch.cuda.is_available():
             init_on_cpu(self.launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        """Wrap the model for several processes.
-
-        Args:
-            model_wrapper_cfg: As MMEngine's.
-            model: The model.
-
-        Returns:
-            The model, wrapped if there are several processes.
-        """
+        """Wrap the model for several processes, if there are several."""
         if self.distributed and not torch.cuda.is_available():
             plain = dict(
                 type='MMDistributedDataParallel',
@@ -105,12 +89,6 @@ class AtomicRunner(Runner):
         """Build an evaluator whose ranks exchange their results in the work dir.
 
         MMEngine would take ``.dist_test`` in the working directory, and leave that behind.
-
-        Args:
-            evaluator: As MMEngine's.
-
-        Returns:
-            The evaluator.
         """
         built = super().build_evaluator(evaluator)
         for metric in built.metrics:
@@ -122,26 +100,13 @@ class AtomicRunner(Runner):
     def build_dataloader(
         dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a data loader whose workers leave stopping to the training.
-
-        Args:
-            dataloader: As MMEngine's.
-            seed: Likewise.
-            diff_rank_seed: Likewise.
-
-        Returns:
-            The data loader.
-        """
+        """Build a data loader whose workers leave stopping to the training."""
         if isinstance(dataloader, Mapping):
             dataloader = dict(dict(worker_init_fn=dict(type='start_worker')), **dataloader)
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def train(self) -> nn.Module:
-        """Train.
-
-        Returns:
-            The model.
-        """
+        """Train, and return the model."""
         if is_main_process():
             remove_parts(self.work_dir, '*.pth')
         return super().train()
@@ -154,12 +119,6 @@ class AtomicRunner(Runner):
         map_location: str | Callable = 'cpu',
     ) -> None:
         """Go on from a checkpoint, within its epoch if it was written there.
-
-        Args:
-            filename: The checkpoint.
-            resume_optimizer: Whether the optimizer goes on as well.
-            resume_param_scheduler: Whether the schedules go on as well.
-            map_location: Where tensors are loaded to before the model and the optimizer take them.
 
         Raises:
             ResumeError: It holds no training's state, or that of one with another optimizer or other
@@ -174,16 +133,7 @@ class AtomicRunner(Runner):
             self.train_loop.load_state_dict(self._training_state)
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load a checkpoint into the model, and log what of it was loaded.
-
-        Args:
-            filename: The checkpoint.
-            *args: As MMEngine's.
-            **kwargs: Likewise.
-
-        Returns:
-            The checkpoint.
-        """
+        """Load a checkpoint into the model, and log what of it was loaded."""
         model = self.model.module if is_model_wrapper(self.model) else self.model
         with logged_load(model, filename):
             checkpoint = super().load_checkpoint(filename, *args, **kwargs)
@@ -204,16 +154,6 @@ class AtomicRunner(Runner):
         backend_args: dict[str, Any] | None = None,
     ) -> None:
         """Write a checkpoint. All ranks have to call it; the first one writes.
-
-        Args:
-            out_dir: The folder.
-            filename: The file's name in it.
-            file_client_args: MMEngine's older way to name a storage backend.
-            save_optimizer: Whether the optimizer's state goes in.
-            save_param_scheduler: Whether the schedulers' states go in.
-            meta: Further entries of the checkpoint's ``meta``.
-            by_epoch: Whether it is written at the end of an epoch.
-            backend_args: The storage backend, None for the file system.
 
         Raises:
             FileWriteError: The file cannot be written, for example because the disk is full.

@@ -121,21 +121,13 @@ class SeededSampler(Sampler):
         return len(self.sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, which changes order and random numbers.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-        """
+        """Choose the epoch, from 0; order and random numbers depend on it."""
         self.epoch = epoch
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
 
     def set_seed(self, seed: int) -> None:
-        """Take the seed of a run that is resumed.
-
-        Args:
-            seed: The seed.
-        """
+        """Take the seed of a run that is resumed."""
         self.seed = seed
         if hasattr(self.sampler, 'seed'):
             self.sampler.seed = seed
@@ -171,33 +163,18 @@ class ResumedBatchSampler(Sampler):
 
 @FUNCTIONS.register_module()
 def start_worker(worker_id: int) -> None:
-    """Prepare a data loader's worker process.
-
-    Args:
-        worker_id: Number of the worker; PyTorch has seeded its random numbers.
-    """
+    """Prepare a data loader's worker process."""
     outlive_stop_requests()
 
 
 def end_workers(loader: Any) -> None:
-    """End a data loader's workers now rather than when Python terminates them.
-
-    Args:
-        loader: A PyTorch data loader.
-    """
+    """End a data loader's workers now rather than when Python terminates them."""
     # The only reference to persistent workers; without it they are asked to end.
     loader._iterator = None
 
 
 def seeded_dataloader(cfg: dict[str, Any]) -> dict[str, Any]:
-    """Rewrite a data loader's config so that it can start within an epoch.
-
-    Args:
-        cfg: The config of a training's data loader; it is left as it is.
-
-    Returns:
-        A config with the same data in the same order.
-    """
+    """Change a data loader's config so that it can start within an epoch; return a copy."""
     wrapped = dict(cfg)
     wrapped['dataset'] = dict(type='mmdet.SeededDataset', dataset=cfg['dataset'])
     wrapped['sampler'] = dict(type='mmdet.SeededSampler', sampler=cfg['sampler'])

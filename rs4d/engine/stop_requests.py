@@ -57,11 +57,7 @@ class StopRequests:
         self._previous.clear()
 
     def agreed(self) -> int:
-        """Find out whether to stop, together with all ranks.
-
-        Returns:
-            The number of the signal that a rank has got, or 0.
-        """
+        """Return the number of the signal that any of the ranks has got, or 0."""
         if get_world_size() == 1:
             return self.signum
         # The backend decides which device it can reduce on; the model's is right for both.

@@ -235,7 +235,7 @@ def test_nothing_is_left_to_resolve(path: Path) -> None:
     assert cfg.train_cfg.type == 'ResumableTrainLoop'
     assert cfg.optim_wrapper.type == 'SkippingOptimWrapper'
     hooks = {hook.type for hook in cfg.default_hooks.values()}
-    assert {'ResumableCheckpointHook', 'LatestCheckpointHook', 'NonFiniteLossHook'} <= hooks
+    assert {'ResumableCheckpointHook', 'NonFiniteLossHook'} <= hooks
 
 
 @pytest.mark.parametrize(

@@ -204,8 +204,10 @@ def runner_config(work_dir: Path, epochs: int, **kwargs: object) -> Config:
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         val_cfg=dict(),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5)),
-        default_hooks=dict(logger=dict(type='LoggerHook', interval=1)),
-        custom_hooks=[dict(type='LatestCheckpointHook')],
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1),
+            checkpoint=dict(type='ResumableCheckpointHook'),
+        ),
         randomness=dict(seed=0),
         experiment_name=f'{work_dir.name}{epochs}',
     )

@@ -16,7 +16,7 @@ from ..errors import NonFiniteLossError
 class NonFiniteLossHook(Hook):
     """Say which images a step was left out for; after too many in a row, stop.
 
-    The steps are left out by `rs4d.engine.SkipNonFinite`'s optimizer wrappers.
+    The steps are left out by `rs4d.engine.skip_non_finite`'s optimizer wrappers.
 
     Args:
         max_in_a_row: So many skipped steps in a row end the training.
@@ -33,12 +33,6 @@ class NonFiniteLossHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Look at how the step went.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch in its epoch.
-            data_batch: The batch.
-            outputs: What the model returned.
 
         Raises:
             NonFiniteLossError: It was one too many.
@@ -66,25 +60,14 @@ class NonFiniteLossHook(Hook):
             )
 
     def after_train(self, runner: Runner) -> None:
-        """Say at the end how many steps were left out, if any.
-
-        Args:
-            runner: The runner.
-        """
+        """Say at the end how many steps were left out, if any."""
         total = getattr(runner.optim_wrapper, 'skipped_in_all', 0)
         if total:
             runner.logger.warning(f'{total} steps were skipped because their loss was not finite.')
 
 
 def file_names(data_batch: Any) -> Iterator[str]:
-    """Find the images that a batch was made of.
-
-    Args:
-        data_batch: As a data loader returns it.
-
-    Yields:
-        Their paths, as far as the samples name them.
-    """
+    """Find the paths of the images that a batch was made of, as far as its samples name them."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     for sample in samples or ():
         path = sample.get('img_path')

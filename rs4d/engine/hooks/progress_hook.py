@@ -56,60 +56,54 @@ class ProgressHook(Hook):
         self.keys = tuple(keys)
         self._stream: TextIO | None = None
         self._restore: list[Callable[[], Any]] = []
-        self._train: _Bar | None = None
-        self._pass: _Bar | None = None
+        # The training's, and above it that of a validation.
+        self._bars: list[_Bar] = []
 
     def before_train(self, runner: Runner) -> None:
         """Take the last line of the terminal, if there is one."""
         self._open(runner)
-        self._train = self._bar('train', runner.max_iters, runner.iter)
+        self._bar('train', runner.max_iters, runner.iter)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict[str, Any] | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Move the bar."""
-        if self._train is None:
+        if not self._bars:
             return
         scalars = runner.message_hub.log_scalars
         present = [key for key in self.keys if f'train/{key}' in scalars]
-        self._train.set_postfix_str(
+        self._bars[-1].set_postfix_str(
             ' '.join(f'{key} {scalars[f"train/{key}"].current():.4g}' for key in present),
             refresh=False,
         )
-        self._train.update(runner.iter + 1 - self._train.n)
+        self._move(runner.iter + 1)
         # A training that is asked to stop has no further step.
         if getattr(runner.train_loop, 'stopping', 0):
-            self._close()
+            self._close(leave=True)
 
     def after_train(self, runner: Runner) -> None:
-        """Give the terminal back."""
-        self._close()
+        """Give the terminal back, with the bar as its last line."""
+        self._close(leave=True)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Begin a bar for the validation."""
-        self._clear()
-        self._pass = self._bar('validation', len(runner.val_dataloader))
+        self._bar('validation', len(runner.val_dataloader))
 
-    def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
         """Move the validation's bar."""
-        self._move_pass(batch_idx)
+        self._move(batch_idx + 1)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """End the validation's bar."""
+        if self._bars:
+            self._bars.pop().close()
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Begin a bar for the test."""
         self._open(runner)
-        self._pass = self._bar('test', len(runner.test_dataloader))
+        self._bar('test', len(runner.test_dataloader))
 
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
         """Move the test's bar."""
-        self._move_pass(batch_idx)
+        self._move(batch_idx + 1)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Give the terminal back."""
@@ -118,8 +112,9 @@ class ProgressHook(Hook):
     def _bar(self, name: str, total: int, first: int = 0) -> _Bar | None:
         if self._stream is None:
             return None
+        self._clear()
         # Without smoothing the time to go counts all that happens between steps.
-        return _Bar(
+        bar = _Bar(
             desc=name,
             total=total,
             initial=first,
@@ -130,20 +125,16 @@ class ProgressHook(Hook):
             leave=False,
             position=0,
         )
+        self._bars.append(bar)
+        return bar
 
-    def _move_pass(self, batch_idx: int) -> None:
-        if self._pass is None:
-            return
-        self._pass.update(batch_idx + 1 - self._pass.n)
-        if self._pass.n >= self._pass.total:
-            # Metrics are computed next, and some of their libraries print.
-            self._pass.close()
-            self._pass = None
+    def _move(self, done: int) -> None:
+        for bar in self._bars[-1:]:
+            bar.update(done - bar.n)
 
     def _clear(self) -> None:
-        for bar in (self._train, self._pass):
-            if bar is not None:
-                bar.clear()
+        for bar in self._bars:
+            bar.clear()
 
     def _open(self, runner: Runner) -> None:
         if self._restore or not is_main_process():
@@ -160,13 +151,11 @@ class ProgressHook(Hook):
                 setattr(sys, name, _Clearing(stream, self._clear))
                 self._restore.append(partial(setattr, sys, name, stream))
 
-    def _close(self) -> None:
-        if self._train is not None:
-            self._train.leave = True
-            self._train.close()
-        if self._pass is not None:
-            self._pass.close()
+    def _close(self, leave: bool = False) -> None:
+        for bar in self._bars:
+            # Only now: one that an error left behind is not drawn again at the end.
+            bar.leave = leave
+            bar.close()
         for restore in self._restore:
             restore()
-        self._restore = []
-        self._stream = self._train = self._pass = None
+        self._bars, self._restore, self._stream = [], [], None

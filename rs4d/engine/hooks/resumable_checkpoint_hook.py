@@ -10,10 +10,11 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from rs4d.errors import ConfigError
-from rs4d.files import write_text
+from rs4d.files import write_text, written_whole
 
-from .latest_checkpoint_hook import LatestCheckpointHook
-
+# A link to the newest checkpoint, whose name does not change with the length of the schedule: a
+# config of stage 2 states it beforehand.
+LATEST = 'latest.pth'
 # In the message hub, so that a resumed run knows the files of the one before.
 _KEPT = 'keep_ckpt_ids'
 _PASSING = 'passing_ckpt'
@@ -26,6 +27,7 @@ class ResumableCheckpointHook(CheckpointHook):
     Besides the checkpoints at the ends of epochs there may be passing ones within them, of which
     only the newest is kept, until the next checkpoint of either sort: ``epoch_2_iter_5000.pth`` has
     finished 2 epochs and 5000 iterations. One is also written where the training is asked to stop.
+    The symbolic link ``latest.pth`` beside them points at the newest.
 
     Args:
         *args: As for :class:`mmengine.hooks.CheckpointHook`.
@@ -55,14 +57,7 @@ class ResumableCheckpointHook(CheckpointHook):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Save where it is due, or where the training is about to leave.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch in its epoch.
-            data_batch: The batch.
-            outputs: What the model returned.
-        """
+        """Save where it is due, or where the training is about to leave."""
         iteration = runner.iter + 1
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         due = self.by_epoch and self.every_n_train_iters(runner, self.iter_interval)
@@ -117,9 +112,9 @@ class ResumableCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             write_text(Path(runner.work_dir) / 'last_checkpoint', os.fspath(self.last_ckpt))
-        for hook in runner.hooks:
-            if isinstance(hook, LatestCheckpointHook):
-                hook.follow(runner)
+            if '://' not in self.out_dir:
+                with written_whole(Path(self.out_dir) / LATEST) as part:
+                    part.symlink_to(name)
         if earlier and earlier != name:
             self._remove(earlier)
 

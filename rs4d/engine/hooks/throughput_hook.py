@@ -41,20 +41,11 @@ class ThroughputHook(Hook):
         self._last = 0.0
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start the clock.
-
-        Args:
-            runner: The runner.
-        """
+        """Start the clock."""
         self._last = time.perf_counter()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Start the clock anew, since a loop over iterations validates between two steps.
-
-        Args:
-            runner: The runner.
-            metrics: Results of the validation.
-        """
+        """Start the clock anew, since a loop over iterations validates between two steps."""
         self._last = time.perf_counter()
 
     def after_train_iter(
@@ -64,14 +55,7 @@ class ThroughputHook(Hook):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Count the step.
-
-        Args:
-            runner: The runner.
-            batch_idx: Number of the batch in its epoch.
-            data_batch: The batch.
-            outputs: What the model returned.
-        """
+        """Count the step."""
         now = time.perf_counter()
         inputs = data_batch.get('inputs', ()) if isinstance(data_batch, dict) else ()
         self._steps.append((len(inputs) * get_world_size(), now - self._last))

@@ -12,10 +12,10 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
-from ..hooks.resumable_checkpoint_hook import ResumableCheckpointHook
-from ..random_state import get_random_state, kept_random_state, set_random_state
-from ..seeded_data import ResumedBatchSampler, SeededSampler, end_workers, seeded_dataloader
-from ..stop_requests import StopRequests, TrainingStopped
+from .hooks.resumable_checkpoint_hook import ResumableCheckpointHook
+from .random_state import get_random_state, kept_random_state, set_random_state
+from .seeded_data import ResumedBatchSampler, SeededSampler, end_workers, seeded_dataloader
+from .stop_requests import StopRequests, TrainingStopped
 
 
 @LOOPS.register_module()
@@ -50,10 +50,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._resumed: dict[str, Any] | None = None
 
     def run(self) -> nn.Module:
-        """Train, from where the runner was resumed.
-
-        Returns:
-            The model.
+        """Train, from where the runner was resumed, and return the model.
 
         Raises:
             TrainingStopped: SIGINT or SIGTERM came; the state has been saved.
@@ -115,15 +112,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        """Train one step.
-
-        Args:
-            idx: Number of the batch in its epoch.
-            data_batch: The batch.
-
-        Raises:
-            TrainingStopped: SIGINT or SIGTERM came; the state has been saved.
-        """
+        """Train one step, with the errors of :meth:`run`."""
         self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
         outputs = self.runner.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
         self._batches_done = idx + 1
@@ -141,11 +130,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def state_dict(self) -> dict[str, Any]:
         """Gather what a checkpoint needs besides weights, optimiser and schedule.
 
-        Has to be called on all ranks.
-
-        Returns:
-            Tensors, numbers and strings: the place in the epoch, the random states of all ranks,
-            and gradients that wait for the rest of their accumulation.
+        Has to be called on all ranks. Holds the place in the epoch, the random states of all ranks,
+        and gradients that wait for the rest of their accumulation.
         """
         own = dict(epoch_start=self._epoch_start, random_state=self._random_state)
         sampler = self._sampler()
@@ -158,11 +144,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the place of a run that was stopped; :meth:`run` goes on from there.
-
-        Args:
-            state: From :meth:`state_dict`.
-        """
+        """Take the place of a run that was stopped; :meth:`run` goes on from there."""
         ranks = state['ranks']
         same_ranks = len(ranks) == get_world_size()
         if not same_ranks or state['num_batches'] != len(self.dataloader):

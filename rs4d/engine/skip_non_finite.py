@@ -37,14 +37,7 @@ class SkipNonFinite(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the block as the forward pass of a step.
-
-        Args:
-            model: The model.
-
-        Yields:
-            Nothing.
-        """
+        """Run the block as the forward pass of a step."""
         if self._statistics is None:
             self._statistics = [(own, own.clone()) for own in _running_statistics(model)]
         for own, earlier in self._statistics:
@@ -58,13 +51,7 @@ class SkipNonFinite(OptimWrapper):
         step_kwargs: dict[str, Any] | None = None,
         zero_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        """Back-propagate, and update the parameters if it is time.
-
-        Args:
-            loss: The loss, a scalar.
-            step_kwargs: Passed to :meth:`step`.
-            zero_kwargs: Passed to :meth:`zero_grad`.
-        """
+        """Back-propagate, and update the parameters if it is time."""
         scaled = self.scale_loss(loss)
         finite = torch.isfinite(loss.detach()).all()
         self.was_own = not bool(finite)
@@ -96,23 +83,13 @@ class SkipNonFinite(OptimWrapper):
             self.skipped_in_a_row = 0
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Set where in the training, and so in its accumulation, the run begins.
-
-        Args:
-            model: The model.
-            init_counts: Iterations that have been done.
-            max_counts: Iterations in all.
-        """
+        """Set where in the training, and so in its accumulation, the run begins."""
         # MMEngine warns that gradients of an unfinished accumulation are lost. They are restored.
         super().initialize_count_status(model, 0, max_counts)
         self._inner_count = init_counts
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state, and what has been skipped.
-
-        Returns:
-            As MMEngine's, with ``skipping``.
-        """
+        """The optimizer's state, and what has been skipped as ``skipping``."""
         return dict(
             super().state_dict(),
             skipping=dict(
@@ -124,11 +101,7 @@ class SkipNonFinite(OptimWrapper):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what :meth:`state_dict` of this class or of MMEngine's returned.
-
-        Args:
-            state_dict: The state.
-        """
+        """Load what :meth:`state_dict` of this class or of MMEngine's returned."""
         state_dict = dict(state_dict)
         skipping = state_dict.pop('skipping', {})
         self.skipped_in_a_row = skipping.get('in_a_row', 0)
@@ -184,11 +157,7 @@ class SkippingOptimWrapper(SkipNonFinite):
         self.autocast = autocast
 
     def step(self, **kwargs: Any) -> None:
-        """Clip the gradients and update the parameters, unless the gradients' norm is no number.
-
-        Args:
-            **kwargs: Passed to the optimizer.
-        """
+        """Clip the gradients and update the parameters, unless the gradients' norm is no number."""
         if self.clip_grad_kwargs:
             self._clip_grad()
             norm = self.message_hub.log_scalars.get('train/grad_norm')
@@ -199,14 +168,7 @@ class SkippingOptimWrapper(SkipNonFinite):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the block as a step of training.
-
-        Args:
-            model: The model.
-
-        Yields:
-            Nothing.
-        """
+        """Run the block as a step of training, in the precision chosen."""
         device = next(model.parameters()).device.type
         enabled = self.autocast is not None
         with (

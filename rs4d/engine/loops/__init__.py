@@ -1,5 +1,0 @@
-"""Training loops."""
-
-from .resumable_train_loop import ResumableTrainLoop
-
-__all__ = ['ResumableTrainLoop']
