@@ -26,15 +26,7 @@ class InputSizeError(UserError, ValueError):
 
 
 def some(names: Collection[object], count: int = 3) -> str:
-    """Name the first few of many in a message.
-
-    Args:
-        names: What there is.
-        count: How many are named.
-
-    Returns:
-        The names with commas, and dots where there are more.
-    """
+    """Name the first few of many in a message, with dots where there are more."""
     return ', '.join(map(str, islice(names, count))) + (', ...' if len(names) > count else '')
 
 

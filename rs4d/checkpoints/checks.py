@@ -6,7 +6,6 @@ loaded then runs to its end and looks like a bad model, so here it is an error.
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,15 @@ from torch import Tensor, nn
 from rs4d.config import is_class_head
 from rs4d.errors import SetupError, some
 
-from .errors import CheckpointMismatchError
 from .load_report import watched_load
 from .pretrained_init import pretrained_weights
 from .reading import read_checkpoint, state_dict_of
 
 
 def require_checkpoint(path: str, source: str) -> None:
-    """Raise unless a checkpoint's file is there.
+    """Raise unless a checkpoint's file is there; names with a scheme such as ``https://`` pass.
 
-    Args:
-        path: The file; names with a scheme such as ``https://`` pass.
-        source: The config's key or the tool's argument that names it.
+    ``source`` is the config's key or the tool's argument that names it.
 
     Raises:
         SetupError: There is no such file.
@@ -54,48 +50,36 @@ def check_checkpoint(model: nn.Module, path: str, source: str, *, complete: bool
             another number of classes, and keep their random weights there.
 
     Raises:
-        SetupError: It is missing, unreadable, of another size, or of another model.
+        SetupError: It is missing, of another size, or of another model.
+        CheckpointMismatchError: It cannot be read.
     """
     if not _is_local(path):
         return
     require_checkpoint(path, source)
-    with _named_by(source):
-        weights = state_dict_of(read_checkpoint(path), path)
+    weights = state_dict_of(read_checkpoint(path), path)
     _compare(model, weights, path, source, complete)
 
 
 def check_pretrained(model: nn.Module) -> None:
-    """Check every ``init_cfg=dict(type='Pretrained', ...)`` in a model.
+    """Check every ``init_cfg=dict(type='Pretrained', ...)`` in a model; overwrites weights that fit.
 
     Modules of other packages with an ``init_weights`` of their own may rename what they read; of
     theirs only the file's existence is checked.
 
-    Args:
-        model: The model, built; weights are overwritten where they fit.
-
     Raises:
-        SetupError: A checkpoint is missing, unreadable, of another size, or lacks weights.
+        SetupError: A checkpoint is missing, of another size, or lacks weights.
+        CheckpointMismatchError: One cannot be read.
     """
     for name, module, init in _pretrained_modules(model, 'model'):
         path, source = init['checkpoint'], f'{name}.init_cfg'
         require_checkpoint(path, source)
-        if not _is_local(path) or _loads_by_itself(module):
-            continue
-        with _named_by(source):
+        if _is_local(path) and not _loads_by_itself(module):
             weights = pretrained_weights(module, path, init.get('prefix'))
-        _compare(module, weights, path, source, complete=True)
+            _compare(module, weights, path, source, complete=True)
 
 
 def _is_local(path: str) -> bool:
     return re.match(r'[a-z][a-z0-9+-]+://', path, re.IGNORECASE) is None
-
-
-@contextmanager
-def _named_by(source: str) -> Iterator[None]:
-    try:
-        yield
-    except CheckpointMismatchError as error:
-        raise SetupError(f'{error} It is named by {source}.') from error
 
 
 def _pretrained_modules(
@@ -167,11 +151,10 @@ def _counts_classes(model: nn.Module, name: str, found: Tensor | None) -> bool:
         return False
     for start, head in model.named_modules():
         classes = getattr(head, 'num_classes', None)
-        if not isinstance(classes, int) or not is_class_head(start):
-            continue
-        anchors = getattr(head, 'num_base_priors', 1)
-        # Scores, scores with one for the background, boxes; for each anchor.
-        rows = {classes, classes + 1, 4 * classes, classes * anchors, (classes + 1) * anchors}
-        if name.startswith(f'{start}.') and own[0] in rows:
-            return True
+        if isinstance(classes, int) and is_class_head(start) and name.startswith(f'{start}.'):
+            anchors = getattr(head, 'num_base_priors', 1)
+            # Scores, scores with one for the background, boxes; for each anchor.
+            rows = (classes, classes + 1, 4 * classes, classes * anchors, (classes + 1) * anchors)
+            if own[0] in rows:
+                return True
     return False

@@ -66,8 +66,7 @@ def load_all(
         module: Takes the weights.
         state_dict: Tensors by the module's own names.
         source: The file, for messages.
-        known: Names that the file may have, of which the module may need fewer; None for the
-            module's.
+        known: Names that the file may have, of which the module may need fewer.
         hint: A sentence for the error message that helps to find the cause.
 
     Raises:

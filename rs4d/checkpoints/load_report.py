@@ -17,16 +17,7 @@ from .errors import CheckpointMismatchError
 
 @dataclass
 class LoadReport:
-    """What became of a model's weights and of a file's.
-
-    Attributes:
-        source: The file.
-        model: Name of the model's class.
-        loaded: Names of the model's weights that were loaded.
-        missing: Names of the model's weights that the file does not have.
-        unexpected: Names in the file that the model does not have.
-        misshapen: Names of the model's weights that have another shape in the file.
-    """
+    """What became of a model's weights, by name, and of what a file has beside them."""
 
     source: str
     model: str

@@ -4,9 +4,5 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 
 def name_configs_of(package: str) -> None:
-    """Let ``PACKAGE::PATH`` name the configs in a package's ``.mim/configs``.
-
-    Args:
-        package: A package that is installed under its own name.
-    """
+    """Let ``PACKAGE::PATH`` name the configs in an installed package's ``.mim/configs``."""
     MODULE2PACKAGE.setdefault(package, package)

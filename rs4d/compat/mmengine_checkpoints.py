@@ -12,13 +12,10 @@ Reader = Callable[[str | Path | IO[bytes], Any], Any]
 
 
 def read_mmengine_checkpoints_with(read: Reader) -> None:
-    """Let all of MMEngine's loaders end in another function.
+    """Let all of MMEngine's loaders end in ``read``, which takes a path or file and a map location.
 
     Their two ends are patched: `_safe_torch_load`, whose fallback is ``weights_only=False``, and
     `load_url`, which knows nothing else.
-
-    Args:
-        read: Takes a path or an open file and PyTorch's ``map_location``.
     """
 
     def load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:

@@ -24,14 +24,7 @@ WARNING = 'faster_coco_eval is not installed'
 
 
 def without_noise(print_log: Callable[..., None]) -> Callable[..., None]:
-    """Wrap MMEngine's ``print_log`` so that it leaves out what starts with one of :data:`NOISE`.
-
-    Args:
-        print_log: The function.
-
-    Returns:
-        One that takes the same arguments.
-    """
+    """Wrap MMEngine's ``print_log`` so that it leaves out what starts with one of :data:`NOISE`."""
 
     @functools.wraps(print_log)
     def quiet(msg: Any, *args: Any, **kwargs: Any) -> None:

@@ -1,7 +1,6 @@
 """What runs around the models: loops, hooks, optimizer wrappers, and how data is drawn."""
 
-from .errors import NonFiniteLossError
-from .hooks.non_finite_loss_hook import NonFiniteLossHook
+from .hooks.non_finite_loss_hook import NonFiniteLossError, NonFiniteLossHook
 from .hooks.progress_hook import ProgressHook
 from .hooks.resumable_checkpoint_hook import ResumableCheckpointHook
 from .hooks.throughput_hook import ThroughputHook

@@ -16,7 +16,6 @@ _VARIABLES = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
-_DEFAULT_PORT = '29500'
 
 
 def _missing(launcher: str) -> list[str]:
@@ -25,10 +24,6 @@ def _missing(launcher: str) -> list[str]:
 
 def require_launcher(launcher: str, local_rank: int = 0) -> None:
     """Raise if this process is not one of those that a launcher starts.
-
-    Args:
-        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        local_rank: Number of the process on this machine, where the launcher sets no variable.
 
     Raises:
         SetupError: The launcher has not started it, or there are more processes than GPUs.
@@ -62,24 +57,18 @@ def launched_as(launcher: str) -> tuple[int, int]:
 
 
 def init_on_cpu(launcher: str, timeout: float | None = None) -> None:
-    """Join the other processes by Gloo, where PyTorch finds no GPU.
+    """Join the other processes by Gloo, where PyTorch finds no GPU, unless they are joined already.
 
-    MMEngine's own initialisation gives every process a GPU. Does nothing if the processes are
-    joined already.
-
-    Args:
-        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        timeout: Seconds after which a process that waits for the others gives up.
+    MMEngine's own initialisation gives every process a GPU. Who waits longer than ``timeout`` seconds
+    for the others gives up.
     """
     if is_distributed():
         return
-    for name, variable in zip(
-        ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), _VARIABLES[launcher], strict=True
-    ):
+    for name, variable in zip(_VARIABLES['pytorch'], _VARIABLES[launcher], strict=True):
         os.environ[name] = os.environ[variable]
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_host() if launcher == 'slurm' else '127.0.0.1'
-    os.environ.setdefault('MASTER_PORT', _DEFAULT_PORT)
+    os.environ.setdefault('MASTER_PORT', '29500')
     patience = None if timeout is None else datetime.timedelta(seconds=timeout)
     torch.distributed.init_process_group('gloo', timeout=patience)
 

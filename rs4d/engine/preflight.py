@@ -1,6 +1,5 @@
 """Checks before training and testing, so that no time is spent on what cannot end well."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +40,10 @@ def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
 
 
 def choose_resume(cfg: Config, resume: str | None) -> None:
-    """Set what a training starts from.
+    """Set ``resume`` and ``load_from`` of a training to what it starts from.
 
     Args:
-        cfg: ``resume`` and ``load_from`` are set in place.
+        cfg: Changed in place.
         resume: A checkpoint, ``'auto'`` for the newest one in the work dir if there is one, or None
             to leave the choice to the config.
 
@@ -143,8 +142,7 @@ def _check_samples(runner: Runner, model: nn.Module, split: str) -> None:
             'paths depend on it.'
         ) from error
     loader = loop.dataloader
-    count = len(loader.dataset)
-    if count == 0:
+    if not len(loader.dataset):
         raise SetupError(
             f'{split}_dataloader has no image left to use: all were filtered out. Check ann_file '
             'and filter_cfg (filter_empty_gt, min_size) in the config.'
@@ -152,10 +150,7 @@ def _check_samples(runner: Runner, model: nn.Module, split: str) -> None:
     for metric in loop.evaluator.metrics if split != 'train' else ():
         if hasattr(metric, 'check_dataset'):
             metric.check_dataset(loader.dataset)
-    encoders = dict(_encoders(model))
-    if encoders:
-        for index in sorted({i * (count - 1) // (_SAMPLES - 1) for i in range(_SAMPLES)}):
-            _check_sides(model, loader, split, index, encoders)
+    _check_sizes(model, loader, split)
 
 
 def _check_classes(cfg: Config, model: nn.Module, split: str) -> None:
@@ -171,27 +166,26 @@ def _check_classes(cfg: Config, model: nn.Module, split: str) -> None:
             )
 
 
-def _encoders(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Find the encoders, which do not take every size."""
+def _check_sizes(model: Any, loader: Any, split: str) -> None:
+    """Check for a few images that the encoders take the size that they come in."""
+    encoders = {}
     for name in ('backbone', 'student', 'teacher'):
         encoder = getattr(model, name, None)
         encoder = getattr(encoder, 'encoder', encoder)  # a frozen teacher holds one
         if hasattr(encoder, 'require_size'):
-            yield name, encoder
-
-
-def _check_sides(model: Any, loader: Any, split: str, index: int, encoders: dict[str, Any]) -> None:
-    batch = loader.collate_fn([loader.dataset[index]])
-    inputs = model.data_preprocessor(batch, split == 'train')['inputs']
-    height, width = inputs.shape[-2:]
-    for name, encoder in encoders.items():
-        try:
-            encoder.require_size(height, width)
-        except InputSizeError as error:
-            raise SetupError(
-                f'{split}_dataloader gives model.{name} images of {height}x{width} pixels (height x '
-                f'width, image {index} of the set). {error}'
-            ) from error
+            encoders[name] = encoder
+    last = len(loader.dataset) - 1
+    for index in {i * last // (_SAMPLES - 1) for i in range(_SAMPLES)} if encoders else ():
+        batch = loader.collate_fn([loader.dataset[index]])
+        height, width = model.data_preprocessor(batch, split == 'train')['inputs'].shape[-2:]
+        for name, encoder in encoders.items():
+            try:
+                encoder.require_size(height, width)
+            except InputSizeError as error:
+                raise SetupError(
+                    f'{split}_dataloader gives model.{name} images of {height}x{width} pixels '
+                    f'(height x width, image {index} of the set). {error}'
+                ) from error
 
 
 def _unwrapped(model: Any) -> nn.Module:

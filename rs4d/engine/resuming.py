@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rs4d.errors import some
-
-from .errors import ResumeError
+from rs4d.errors import UserError, some
 
 # By these an optimizer's state is that of Adam, of momentum, and so on. Names that PyTorch adds from
 # version to version are not among them.
 _KINDS = {'betas', 'momentum', 'alpha', 'rho', 'lambd', 'etas', 'lr_decay'}
+
+
+class ResumeError(UserError, ValueError):
+    """A training cannot go on from a checkpoint, which belongs to another one."""
 
 
 def require_same_training(

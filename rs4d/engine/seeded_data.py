@@ -20,12 +20,7 @@ from .stop_requests import outlive_stop_requests
 
 
 class SeededIndex(int):
-    """The index of a sample, with what its random numbers come from.
-
-    Args:
-        index: The index.
-        key: Seed, epoch and place in the epoch.
-    """
+    """The index of a sample, with the key of its random numbers: seed, epoch, place in the epoch."""
 
     key: tuple[int, ...]
 

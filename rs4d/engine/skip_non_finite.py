@@ -13,6 +13,14 @@ from torch import Tensor, nn
 
 from rs4d.errors import ConfigError
 
+# What a checkpoint has of it.
+_COUNTS = dict(
+    in_a_row='skipped_in_a_row',
+    in_all='skipped_in_all',
+    in_window='_skipped_in_window',
+    window='_steps_in_window',
+)
+
 
 class SkipNonFinite(OptimWrapper):
     """Mixin: a loss that is infinite or no number moves nothing, running statistics included.
@@ -90,24 +98,15 @@ class SkipNonFinite(OptimWrapper):
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state, and what has been skipped as ``skipping``."""
-        return dict(
-            super().state_dict(),
-            skipping=dict(
-                in_a_row=self.skipped_in_a_row,
-                in_all=self.skipped_in_all,
-                in_window=self._skipped_in_window,
-                window=self._steps_in_window,
-            ),
-        )
+        counts = {key: getattr(self, name) for key, name in _COUNTS.items()}
+        return dict(super().state_dict(), skipping=counts)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what :meth:`state_dict` of this class or of MMEngine's returned."""
         state_dict = dict(state_dict)
         skipping = state_dict.pop('skipping', {})
-        self.skipped_in_a_row = skipping.get('in_a_row', 0)
-        self.skipped_in_all = skipping.get('in_all', 0)
-        self._skipped_in_window = skipping.get('in_window', 0)
-        self._steps_in_window = skipping.get('window', 0)
+        for key, name in _COUNTS.items():
+            setattr(self, name, skipping.get(key, 0))
         super().load_state_dict(state_dict)
 
     def _complete_window(self) -> None:

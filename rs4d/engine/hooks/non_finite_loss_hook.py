@@ -9,7 +9,11 @@ from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..errors import NonFiniteLossError
+from rs4d.errors import UserError
+
+
+class NonFiniteLossError(UserError, ArithmeticError):
+    """The loss has not been a number for many steps in a row."""
 
 
 @HOOKS.register_module()
@@ -26,11 +30,7 @@ class NonFiniteLossHook(Hook):
         self.max_in_a_row = max_in_a_row
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Look at how the step went.
 

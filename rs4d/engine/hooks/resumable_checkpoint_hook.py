@@ -51,11 +51,7 @@ class ResumableCheckpointHook(CheckpointHook):
                 )
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Save where it is due, or where the training is about to leave."""
         iteration = runner.iter + 1

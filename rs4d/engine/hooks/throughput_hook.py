@@ -11,8 +11,6 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from rs4d.errors import ConfigError
-
 
 @HOOKS.register_module()
 class ThroughputHook(Hook):
@@ -24,19 +22,12 @@ class ThroughputHook(Hook):
 
     Args:
         window_size: Number of steps that are averaged.
-
-    Raises:
-        ConfigError: If that is below 1.
     """
 
     # After IterTimerHook and before LoggerHook.
     priority = 'NORMAL'
 
     def __init__(self, window_size: int = 50) -> None:
-        if window_size < 1:
-            raise ConfigError(
-                f'ThroughputHook: window_size={window_size} is below 1; it is a number of steps.'
-            )
         self._steps: deque[tuple[int, float]] = deque(maxlen=window_size)
         self._last = 0.0
 
@@ -49,19 +40,14 @@ class ThroughputHook(Hook):
         self._last = time.perf_counter()
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Count the step."""
         now = time.perf_counter()
         inputs = data_batch.get('inputs', ()) if isinstance(data_batch, dict) else ()
         self._steps.append((len(inputs) * get_world_size(), now - self._last))
         self._last = now
-        images = sum(count for count, _ in self._steps)
-        seconds = sum(duration for _, duration in self._steps)
+        images, seconds = map(sum, zip(*self._steps, strict=True))
         hub = runner.message_hub
         hub.update_scalar('train/images_per_s', images / max(seconds, 1e-9))
         memory = largest_process_memory()

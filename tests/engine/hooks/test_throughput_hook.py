@@ -14,7 +14,6 @@ from mmengine.runner import Runner
 
 from rs4d.engine import ThroughputHook
 from rs4d.engine.hooks import throughput_hook
-from rs4d.errors import ConfigError
 
 
 @pytest.fixture
@@ -113,8 +112,3 @@ def test_on_gpus_the_memory_is_mmengines(
     hook.after_train_iter(runner, 0, dict(inputs=[0, 0]))
     assert 'train/images_per_s' in runner.message_hub.log_scalars
     assert 'train/memory' not in runner.message_hub.log_scalars
-
-
-def test_a_window_of_nothing() -> None:
-    with pytest.raises(ConfigError, match='window_size=0'):
-        ThroughputHook(window_size=0)
