@@ -175,4 +175,7 @@ def _nearest(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | Non
 
 def _hint(name: str, known: Iterable[str]) -> str:
     near = _nearest(name, known, cutoff=0.5)
-    return f" Did you mean '{near}'?" if near else f' It takes {", ".join(sorted(known))}.'
+    if near:
+        return f" Did you mean '{near}'?"
+    names = sorted(set(known) - _TAKEN)
+    return f' It takes {", ".join(names)}.' if len(names) < 20 else ' Look up the name.'
