@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rs4d.errors import ConfigError
 
-from .roi_prompter import RoIPrompter, box_coverage, token_points
+from .roi_prompter import RoIPrompter, box_coverage, box_windows, token_points
 from .sam_mask_decoder import EMBED_DIMS
 
 _DICE = dict(type='DiceLoss', use_sigmoid=True, naive_dice=True, eps=1.0)
@@ -90,7 +90,12 @@ class PromptMaskHead(BaseModule):
         return self.project(embedding)
 
     def forward(
-        self, roi_feats: Tensor, rois: Tensor, embedding: Tensor, input_shape: tuple[int, int]
+        self,
+        roi_feats: Tensor,
+        rois: Tensor,
+        embedding: Tensor,
+        input_shape: tuple[int, int],
+        margin: float | None = None,
     ) -> Tensor:
         """Decode the masks of boxes.
 
@@ -99,6 +104,8 @@ class PromptMaskHead(BaseModule):
             rois: (N, 5): the image of the box in the batch, then x1, y1, x2, y2 in pixels.
             embedding: What :meth:`embed` returned, (B, 256, h, w).
             input_shape: Height and width in pixels that the embedding covers.
+            margin: How far masks may reach beyond their box, as a share of its sides: nothing is
+                decoded further away. None for no limit.
 
         Returns:
             Logits (N, 4h, 4w).
@@ -106,11 +113,13 @@ class PromptMaskHead(BaseModule):
         tokens = self.prompter(roi_feats)
         if self.with_positions:
             tokens = tokens + self.decoder.encode_points(self._box_points(rois, input_shape))
-        coverage = None
+        boxes, (height, width) = rois[:, 1:], embedding.shape[-2:]
+        coverage = windows = None
         if self.box_embed is not None:
-            height, width = embedding.shape[-2:]
-            coverage = box_coverage(rois[:, 1:], input_shape, (height, width))
-        return self.decoder(tokens, embedding, rois[:, 0].long(), coverage, self.box_embed)
+            coverage = box_coverage(boxes, input_shape, (height, width))
+        if margin is not None:
+            windows = box_windows(boxes, margin, input_shape, (height, width))
+        return self.decoder(tokens, embedding, rois[:, 0].long(), coverage, self.box_embed, windows)
 
     def _box_points(self, rois: Tensor, input_shape: tuple[int, int]) -> Tensor:
         """Place each token's point in each box: fractions of the input's sides (N, T, 2)."""

@@ -26,6 +26,10 @@ class PromptRoIHead(StandardRoIHead):
         max_masks_per_image: Positive boxes of an image whose masks are decoded in training. Where
             there are more, a random choice is made that takes a box of every object before a second
             one of any. Memory grows with it.
+        mask_margin: How far a mask may reach beyond its box in testing, as a share of the box's sides;
+            what is further away than that and a cell is not decoded, and empty. With 1, the default,
+            no pixel is lost of an object whose own box has an IoU above 0.5 with the predicted one.
+            None decodes every mask on the whole image.
         embedding_level: The neck's level that stands in for the embedding, counted from the finest:
             2 is stride 16 where the finest is stride 4.
         **kwargs: MMDetection's ``StandardRoIHead``. ``mask_roi_extractor`` is required: its
@@ -38,6 +42,7 @@ class PromptRoIHead(StandardRoIHead):
     def __init__(
         self,
         max_masks_per_image: int = 20,
+        mask_margin: float | None = 1.0,
         embedding_level: int = 2,
         **kwargs: Any,
     ) -> None:
@@ -52,6 +57,7 @@ class PromptRoIHead(StandardRoIHead):
             )
         super().__init__(**kwargs)
         self.max_masks_per_image = max_masks_per_image
+        self.mask_margin = mask_margin
         self.embedding_level = embedding_level
 
     def mask_loss(
@@ -118,7 +124,8 @@ class PromptRoIHead(StandardRoIHead):
             masks = torch.empty((len(rois), *shape), dtype=dtype, device=rois.device)
             if len(rois):
                 # One at a time, as a mask at the image's size is large.
-                for j, logits in enumerate(self._decode(x, rois, embedding).split(1)):
+                decoded = self._decode(x, rois, embedding, self.mask_margin)
+                for j, logits in enumerate(decoded.split(1)):
                     masks[j] = self.mask_head.binarise(
                         logits, input_shape, meta, threshold, rescale
                     )[0]
@@ -139,12 +146,16 @@ class PromptRoIHead(StandardRoIHead):
         return dict(mask_preds=self._decode(x, rois))
 
     def _decode(
-        self, x: tuple[Tensor, ...], rois: Tensor, embedding: Tensor | None = None
+        self,
+        x: tuple[Tensor, ...],
+        rois: Tensor,
+        embedding: Tensor | None = None,
+        margin: float | None = None,
     ) -> Tensor:
         roi_feats = self.mask_roi_extractor(x[: self.mask_roi_extractor.num_inputs], rois)
         if embedding is None:
             embedding = self._embedding(x)
-        return self.mask_head(roi_feats, rois, embedding, self._input_shape(x))
+        return self.mask_head(roi_feats, rois, embedding, self._input_shape(x), margin)
 
     def _embedding(self, x: tuple[Tensor, ...]) -> Tensor:
         found = x.embedding if isinstance(x, EmbeddedPyramid) else x[self.embedding_level]

@@ -105,3 +105,26 @@ def box_coverage(boxes: Tensor, input_shape: tuple[int, int], map_shape: tuple[i
     rows = along(boxes[:, 1], boxes[:, 3], input_shape[0], map_shape[0])
     columns = along(boxes[:, 0], boxes[:, 2], input_shape[1], map_shape[1])
     return rows[:, :, None] * columns[:, None]
+
+
+def box_windows(
+    boxes: Tensor, margin: float, input_shape: tuple[int, int], map_shape: tuple[int, int]
+) -> Tensor:
+    """Find the cells of a map that boxes with a margin touch, and one more on each side.
+
+    Args:
+        boxes: x1, y1, x2, y2 in pixels (N, 4).
+        margin: How far a window reaches beyond its box on each side, as a share of the box's sides.
+        input_shape: Height and width in pixels that the map covers.
+        map_shape: Cells (h, w).
+
+    Returns:
+        Left, top, right and bottom (N, 4), integers; at least one cell.
+    """
+    first, last = boxes.detach().float().split(2, 1)
+    reach = margin * (last - first)
+    cells = first.new_tensor(map_shape[::-1])
+    scale = cells / first.new_tensor(input_shape[::-1])
+    first = (((first - reach) * scale).floor() - 1).clamp(min=0).minimum(cells - 1)
+    last = (((last + reach) * scale).ceil() + 1).minimum(cells).maximum(first + 1)
+    return torch.cat([first, last], 1).long()

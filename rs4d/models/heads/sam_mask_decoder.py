@@ -118,6 +118,7 @@ class SAMMaskDecoder(BaseModule):
         image_ids: Tensor,
         coverage: Tensor | None = None,
         mark: Tensor | None = None,
+        windows: Tensor | None = None,
     ) -> Tensor:
         """Decode one mask for each instance.
 
@@ -130,17 +131,18 @@ class SAMMaskDecoder(BaseModule):
             coverage: How much of each cell an instance's box covers (N, h, w), or None.
             mark: A vector (256,) that is added to the embedding of an instance, times its
                 ``coverage``, beside SAM's vector for a prompt without a mask.
+            windows: Left, top, right and bottom of what is wanted of each mask, in cells of the
+                embedding (N, 4); None for all.
 
         Returns:
-            Logits (N, 4h, 4w).
+            Logits (N, 4h, 4w), -100 outside of windows.
         """
+        args = tokens, embedding, image_ids, coverage, mark, windows
         if self.with_cp and torch.is_grad_enabled():
-            logits = run_again_in_backward(
-                self._decode, tokens, embedding, image_ids, coverage, mark, use_reentrant=False
-            )
+            logits = run_again_in_backward(self._decode, *args, use_reentrant=False)
             assert isinstance(logits, Tensor)
             return logits
-        return self._decode(tokens, embedding, image_ids, coverage, mark)
+        return self._decode(*args)
 
     def _decode(
         self,
@@ -149,6 +151,7 @@ class SAMMaskDecoder(BaseModule):
         image_ids: Tensor,
         coverage: Tensor | None,
         mark: Tensor | None,
+        windows: Tensor | None,
     ) -> Tensor:
         height, width = embedding.shape[-2:]
         device, dtype = embedding.device.type, embedding.dtype
@@ -163,7 +166,8 @@ class SAMMaskDecoder(BaseModule):
                 chosen = (image_ids == image).nonzero()[:, 0]
                 if len(chosen) == 0:
                     continue
+                own = (None if x is None else x[chosen] for x in (coverage, windows))
                 share = SharedDecoding(self.decoder, image_map, positions, mark)
                 order.append(chosen)
-                masks.append(share(tokens[chosen], None if coverage is None else coverage[chosen]))
+                masks.append(share(tokens[chosen], *own))
         return torch.cat(masks)[torch.cat(order).argsort()]

@@ -21,8 +21,9 @@ from torch import Tensor
 # Cells of all prompts that are worked on together: on a CPU they stay in its cache.
 _CELLS_AT_ONCE = 4096
 _CELLS_AT_ONCE_ON_GPU = 65536
-_CELLS_UPSCALED_AT_ONCE = 512
+_CELLS_UPSCALED_AT_ONCE = 256
 _MASK_TOKEN = 1  # behind the token for the masks' quality
+_EMPTY = -100.0  # logits that nobody asked for: no object
 
 
 class _Asked(NamedTuple):
@@ -62,15 +63,19 @@ class SharedDecoding:
         self.second_queries = self._project(positions, self.second.cross_attn_image_to_token.q_proj)
         self.final_keys = self._project(positions, self.final.k_proj)
 
-    def __call__(self, tokens: Tensor, coverage: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, tokens: Tensor, coverage: Tensor | None = None, windows: Tensor | None = None
+    ) -> Tensor:
         """Decode the first mask of each prompt.
 
         Args:
             tokens: Prompts (N, T, 256), N at least 1.
             coverage: How much of each cell a prompt covers (N, h, w); needs a ``mark``.
+            windows: Left, top, right and bottom of what each prompt wants of its mask, in cells (N, 4);
+                None for all.
 
         Returns:
-            Logits (N, 4h, 4w).
+            Logits (N, 4h, 4w), -100 outside of windows.
         """
         own = torch.cat([self.decoder.iou_token.weight, self.decoder.mask_tokens.weight])
         points = torch.cat([own.expand(len(tokens), -1, -1), tokens.to(own)], 1)
@@ -82,10 +87,15 @@ class SharedDecoding:
             covered = None
             if coverage is not None:
                 covered = coverage[part].flatten(1)[:, None].to(self.dtype)
-            masks.append(self._decode(points[part], covered))
+            cells, vectors = self._decode(points[part], covered)
+            if windows is None:
+                masks.append(self._upscale(cells, vectors))
+            else:
+                masks.append(self._upscale_windows(cells, vectors, windows[part].tolist()))
         return torch.cat(masks)
 
-    def _decode(self, points: Tensor, covered: Tensor | None) -> Tensor:
+    def _decode(self, points: Tensor, covered: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return maps (n, h, w, 256) and what their upscaled cells are multiplied with (n, 32)."""
         first, second = self.first, self.second
         tokens = first.layer_norm1(first.self_attn(*[points[None]] * 3)[0][0])
         tokens = _update(first, tokens, self._look_at_image(tokens + points, covered))
@@ -102,7 +112,8 @@ class SharedDecoding:
         token, point = tokens[:, _MASK_TOKEN, None], points[:, _MASK_TOKEN, None]
         token = token + self._look(self.final, token + point, cells, self.final_keys)
         token = self.decoder.transformer.layer_norm_final_attn(token)
-        return self._upscale(cells, self.decoder.output_hypernetworks_mlps[0](token))
+        vectors = self.decoder.output_hypernetworks_mlps[0](token)[:, 0]
+        return cells.unflatten(1, self.shape), vectors.to(self.dtype)
 
     # Tokens look at cells.
 
@@ -197,21 +208,30 @@ class SharedDecoding:
         weight = weight.unflatten(0, (self.heads, -1))
         return (tokens @ weight).flatten(1, 2).to(self.dtype)
 
-    def _upscale(self, cells: Tensor, vector: Tensor) -> Tensor:
+    def _upscale_windows(self, cells: Tensor, vectors: Tensor, windows: list[list[int]]) -> Tensor:
+        height, width = self.shape
+        masks = cells.new_full((len(cells), 4 * height, 4 * width), _EMPTY)
+        for i, (left, top, right, bottom) in enumerate(windows):
+            part = self._upscale(cells[i : i + 1, top:bottom, left:right], vectors[i : i + 1])
+            masks[i, 4 * top : 4 * bottom, 4 * left : 4 * right] = part[0]
+        return masks
+
+    def _upscale(self, cells: Tensor, vectors: Tensor) -> Tensor:
         """Run both transposed convolutions, whose windows do not overlap, as matrix products."""
         decoder, norm = self.decoder, self.decoder.upscale_layer_norm
-        first, first_bias = _cast(decoder.upscale_conv1, self.dtype)
-        second, second_bias = _cast(decoder.upscale_conv2, self.dtype)
-        first, second = (weight.permute(0, 2, 3, 1).flatten(1) for weight in (first, second))
+        convs = []
+        for conv in (decoder.upscale_conv1, decoder.upscale_conv2):
+            weight, bias = _cast(conv, self.dtype)
+            convs.append((bias.repeat(4), weight.permute(0, 2, 3, 1).flatten(1)))
+        (first_bias, first), (second_bias, second) = convs
         affine = _cast(norm, self.dtype)
-        vector = vector.to(self.dtype).mT
+        height, width = cells.shape[1:3]
         logits = []
-        for part in cells.split(max(1, _CELLS_UPSCALED_AT_ONCE // len(cells)), 1):
-            fine = (part @ first).unflatten(-1, (4, -1)).add_(first_bias)
+        for part in cells.flatten(1, 2).split(max(1, _CELLS_UPSCALED_AT_ONCE // len(cells)), 1):
+            fine = torch.addmm(first_bias, part.flatten(0, 1), first).unflatten(1, (4, -1))
             fine = _gelu(F.layer_norm(fine, norm.normalized_shape, *affine, norm.eps))
-            fine = _gelu((fine @ second).unflatten(-1, (4, -1)).add_(second_bias))
-            logits.append(fine.flatten(1, 3) @ vector)
-        height, width = self.shape
+            fine = _gelu(torch.addmm(second_bias, fine.flatten(0, 1), second))
+            logits.append(fine.view(len(part), -1, vectors.shape[1]) @ vectors[..., None])
         grid = torch.cat(logits, 1).view(-1, height, width, 2, 2, 2, 2)
         return grid.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * height, 4 * width)
 

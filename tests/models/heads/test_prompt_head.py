@@ -18,7 +18,7 @@ from rs4d.config import resolve
 from rs4d.models.detectors import PromptMaskRCNN
 from rs4d.models.heads import EmbeddedPyramid, PromptMaskHead, PromptRoIHead, RoIPrompter
 from rs4d.models.heads.prompt_mask_head import upsample
-from rs4d.models.heads.roi_prompter import box_coverage, token_points
+from rs4d.models.heads.roi_prompter import box_coverage, box_windows, token_points
 
 WIDTH = 16
 
@@ -164,10 +164,38 @@ def test_box_coverage_is_the_mean_of_a_filled_box() -> None:
     assert finer.sum().item() * 4 == pytest.approx(1.5 * 3.4)
 
 
+def test_box_windows_are_the_cells_around_a_box() -> None:
+    boxes = torch.tensor([[40.0, 20, 56, 28], [-9, -9, 3, 5], [60, 30, 64, 32], [90, 90, 99, 99]])
+    windows = box_windows(boxes, 0.5, (32, 64), (4, 8))
+    # 32 to 64 and 16 to 32 pixels are cells 4 to 8 and 2 to 4, and one more where there is one.
+    assert windows[:3].tolist() == [[3, 1, 8, 4], [0, 0, 3, 3], [6, 2, 8, 4]]
+    assert windows[3].tolist() == [7, 3, 8, 4]
+
+
+def test_masks_end_a_margin_from_their_box() -> None:
+    model = build().eval()
+    data = batch([2])
+    meta = data['data_samples'][0].metainfo
+    found = {}
+    with torch.no_grad():
+        maps = model.extract_feat(data['inputs'])
+        model.roi_head.test_cfg.mask_thr_binary = -1  # probabilities in 0 to 255
+        for margin in (None, 1.0):
+            model.roi_head.mask_margin = margin
+            results = InstanceData(bboxes=torch.tensor([[32.0, 32, 40, 40]]))
+            (results,) = model.roi_head.predict_mask(maps, [meta], [results])
+            found[margin] = results.masks[0].int()
+    # Cells of 16 pixels: the box and 8 pixels around touch 1 and 2; those from 0 to 3 are decoded.
+    assert (found[None] - found[1.0])[:56, :56].abs().max() <= 1
+    assert found[None].all()
+    assert not found[1.0][66:].any()
+    assert not found[1.0][:, 66:].any()
+
+
 def test_box_prompt_marks_the_box_on_the_embedding() -> None:
     head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16), box_prompt=True)
     sent: list[Tensor] = []
-    head.decoder.register_forward_pre_hook(lambda _, args: sent.extend(args[3:]))
+    head.decoder.register_forward_pre_hook(lambda _, args: sent.extend(args[3:5]))
     rois = torch.tensor([[0.0, 16, 0, 64, 32], [0, 0, 0, 16, 8]])
     with torch.no_grad():
         head(torch.randn(2, 8, 14, 14), rois, torch.randn(1, 256, 2, 4), (32, 64))

@@ -223,6 +223,20 @@ def test_sharing_changes_neither_masks_nor_gradients(
     assert torch.equal(embedding, before)
 
 
+def test_windows_of_masks_are_those_of_whole_masks() -> None:
+    decoder = build(None)
+    torch.manual_seed(1)
+    args = torch.randn(3, 5, 256), torch.randn(2, 256, 6, 9), torch.tensor([1, 0, 1])
+    windows = torch.tensor([[0, 0, 9, 6], [2, 1, 5, 3], [8, 5, 9, 6]])
+    with torch.no_grad():
+        whole = decoder(*args)
+        parts = decoder(*args, windows=windows)
+    for mask, part, (left, top, right, bottom) in zip(whole, parts, 4 * windows, strict=True):
+        expected = torch.full_like(mask, -100)
+        expected[top:bottom, left:right] = mask[top:bottom, left:right]
+        torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_half_precision_is_close(official: Path) -> None:
     decoder = build(official)
     torch.manual_seed(1)
