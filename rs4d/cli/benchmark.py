@@ -1,4 +1,4 @@
-"""Measure speed and memory, of encoders, scan engines, reading, a training step, a training's waits.
+"""Measure speed and memory, of encoders, of the scan's engines and of training steps.
 
 Candidates take turns, and ratios are taken round by round, so that a busy machine disturbs all of
 them alike. `rs4d benchmark KIND --help` says what a kind takes.
@@ -16,9 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text, add_kind, work in (
         ('encoders', 'time, memory and multiply-adds of encoders', _encoder_arguments, _encoders),
         ('scan', 'the engines of the selective scan alone', _scan_arguments, _scan),
-        ('reading', 'images out of tar shards and files', _reading_arguments, _reading),
         ('memory', "peak memory of a config's training steps", _memory_arguments, _memory),
-        ('data-time', 'how long a training waited for data', _data_time_arguments, _data_time),
     ):
         own = kinds.add_parser(name, help=text, description=work.__doc__)
         add_kind(own)
@@ -72,28 +70,6 @@ def _scan(args: argparse.Namespace) -> None:
     compare_engines(args)
 
 
-def _reading_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add('images', help='a folder of JPEGs, nested or not')
-    add('--image-size', type=int, default=1024, help='side of the padded image')
-    add('--num-images', type=int, default=96, help='a round; images are repeated')
-    add('--num-workers', type=int, default=2, help='of the data loader')
-    add('--batch-size', type=int, default=4)
-    add('--rounds', type=int, default=9, help='turns of each way')
-    add('--out', type=Path, help='folder for reading.json and reading.md')
-
-
-def _reading(args: argparse.Namespace) -> None:
-    """Compare how fast images are read: from tar shards, from files, and without reduced decoding.
-
-    The images are copied to a temporary folder, as files and in a tar, and read by the pipeline of
-    stage 1; what is read lies in the system's cache, so that the reading is measured, not the disk.
-    """
-    from rs4d.analysis.benchmark.reading import compare_reading
-
-    compare_reading(args)
-
-
 def _memory_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('config', help='the config of a detector')
@@ -126,23 +102,6 @@ def _memory(args: argparse.Namespace) -> None:
         print(f'masks        {found.masks} decoded in a step')
     print(f'peak         {found.peak / 1024:.2f} GiB')
     print(f'  libraries  {found.libraries / 1024:.2f} GiB, before the model was built')
-
-
-def _data_time_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('runs', nargs='+', help="work dirs, or a run's scalars.json")
-    parser.add_argument('--skip', type=int, default=0, help='steps at the beginning to leave out')
-
-
-def _data_time(args: argparse.Namespace) -> None:
-    """Say how much of its steps a training spent waiting for data.
-
-    The run has to log every step by itself, as it does with --cfg-options
-    default_hooks.logger.interval=1 log_processor.window_size=1
-    """
-    from rs4d.analysis.benchmark.data_time import describe_waits
-
-    for path in args.runs:
-        print(describe_waits(path, args.skip))
 
 
 def _use_threads(number: int) -> None:

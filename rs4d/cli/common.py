@@ -1,7 +1,6 @@
 """Options that several sub-commands share."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +107,3 @@ def read_run_config(args: argparse.Namespace) -> 'Config':
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     return cfg
-
-
-def quote_command(words: Sequence[str]) -> str:
-    """Write a command as it can be typed into a shell."""
-    return ' '.join(f"'{word}'" if ' ' in word else word for word in words)
