@@ -4,9 +4,9 @@ import hashlib
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import chain
 from typing import Any
 
 from .errors import ImageDecodeError
@@ -149,48 +149,33 @@ def duplicate_findings(subsets: Mapping[str, Sequence[ImageFile]]) -> list[Findi
     Args:
         subsets: From the data sets' names in the report to their images.
     """
-    groups = _by_content(subsets)
     folders = {os.path.dirname(image.path) for images in subsets.values() for image in images}
     common = os.path.commonpath(folders) if folders else ''
-
-    def short(path: str) -> str:
-        return os.path.relpath(path, common)
-
-    findings = []
-    for name, found_here in groups.items():
-        twice = Findings(name, _KINDS)
-        for paths in found_here.values():
-            for path in paths[1:]:
-                twice.add('same image twice', f'{short(paths[0])} = {short(path)}')
-        findings += twice.all()
-    for (one, first), (other, second) in combinations(groups.items(), 2):
-        both = Findings(f'{one} / {other}', _KINDS)
-        # Every file of the second that is in the first counts, however often it is there.
-        for content, paths in second.items():
-            for path in paths if content in first else ():
-                both.add('same image in both', f'{short(first[content][0])} = {short(path)}')
-        findings += both.all()
-    return findings
+    found: dict[str, Findings] = {}
+    # The first path of each content in each data set.
+    known: dict[str, dict[str, str]] = defaultdict(dict)
+    for content, name, path in _contents(subsets):
+        short = os.path.relpath(path, common)
+        # Every file that is in another set counts, however often it is there.
+        for other, first in known[content].items():
+            subset = name if other == name else f'{other} / {name}'
+            check = 'same image twice' if other == name else 'same image in both'
+            found.setdefault(subset, Findings(subset, _KINDS)).add(check, f'{first} = {short}')
+        known[content].setdefault(name, short)
+    return [finding for part in found.values() for finding in part.all()]
 
 
-def _by_content(subsets: Mapping[str, Sequence[ImageFile]]) -> dict[str, dict[str, list[str]]]:
-    """Group the paths of each data set by content; only images of equal length are read."""
+def _contents(subsets: Mapping[str, Sequence[ImageFile]]) -> Iterator[tuple[str, str, str]]:
+    """Yield a key for each file's content, its data set and its path."""
     alike: dict[int, set[str]] = defaultdict(set)
     for image in chain(*subsets.values()):
         alike[image.length()].add(image.place)
     contents: dict[str, str] = {}
-    groups: dict[str, dict[str, list[str]]] = {}
     for name, images in subsets.items():
-        groups[name] = defaultdict(list)
         files = {(image.path, image.place): image for image in images}
         for (path, place), image in sorted(files.items()):
-            if place not in contents:
-                # An image whose length is its own may still be listed in two data sets.
-                alone = len(alike[image.length()]) == 1
-                contents[place] = place if alone else _hash(image)
-            groups[name][contents[place]].append(path)
-    return groups
-
-
-def _hash(image: ImageFile) -> str:
-    return hashlib.blake2b(read_file(image.path, image.shard), digest_size=16).hexdigest()
+            # Only images of equal length are read; others may still be listed in two data sets.
+            if place not in contents and len(alike[image.length()]) > 1:
+                data = read_file(image.path, image.shard)
+                contents[place] = hashlib.blake2b(data, digest_size=16).hexdigest()
+            yield contents.get(place, place), name, path

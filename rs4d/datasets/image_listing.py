@@ -204,14 +204,14 @@ def _tar_content(
     def is_image(name: str) -> bool:
         return name.lower().endswith(endings) and not is_foreign(name)
 
-    images = [i for i, name in enumerate(index.names) if is_image(name)]
+    images = [name for name in index.files if is_image(name)]
     tables = []
     for start in ('', own):
-        rows = [i for i in images if index.names[i].startswith(own) == bool(start)]
-        if rows:
-            names = [index.names[i].removeprefix(start) for i in rows]
-            offsets, sizes = ([column[i] for i in rows] for column in (index.offsets, index.sizes))
+        names = [name for name in images if name.startswith(own) == bool(start)]
+        if names:
+            offsets, sizes = zip(*(index.files[name] for name in names), strict=True)
             place = Place(f'{tar}/{start}', f'{stem.as_posix()}/', tar)
+            names = [name.removeprefix(start) for name in names]
             tables.append(ImageTable.of(place, names, offsets, sizes))
     # What is behind the damage is as dense as what is before it.
     unnamed = round(len(images) * index.unread / max(size - index.unread, 1))

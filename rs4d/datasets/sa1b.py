@@ -51,13 +51,9 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         **kwargs: Passed to :class:`mmdet.datasets.BaseDetDataset`: ``pipeline``, ``indices`` and so
             on. A pipeline for tar shards begins with `LoadImage`.
 
-    Attributes:
-        losses: What the damage of tars has cost.
-
     Raises:
-        DatasetNotFoundError: A root or shard is missing, or no image lies in it.
-        ImageDecodeError: Several of the files opened are no images, or tars are damaged too much.
-        ConfigError: An argument is out of range.
+        UserError: A root or shard is missing, or no image lies in it; several of the files opened are
+            no images, or tars are damaged too much; an argument is out of range.
     """
 
     METAINFO: dict[str, Any] = dict(classes=(), palette=[])

@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 
 from rs4d.files import write_text
 
-_FORMAT = 4
+_FORMAT = 5
 _BLOCK = 512
 _CHUNK = 1 << 20
 COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst', '.zip')
@@ -27,26 +27,20 @@ _MAGIC = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd', b'PK\x03\x04')
 
 @dataclass
 class ShardIndex:
-    """What lies in a tar, in columns: a data set has millions of members.
+    """What lies in a tar.
 
     Attributes:
-        names: Its files' names in the archive's order, without a leading ``./``.
-        offsets: Where the bytes of each begin in the archive.
-        sizes: How many there are.
+        files: From its files' names in the archive's order, without a leading ``./``, to where the
+            bytes of each begin in the archive, and how many there are.
         damage: What is wrong with the archive, in words; empty if nothing is.
         lost: Names of files that are there and cannot be read.
         unread: Bytes behind the damage, in which there may be files whose names are not known.
     """
 
-    names: list[str] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    files: dict[str, list[int]] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     unread: int = 0
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 def index_shard(path: str | os.PathLike[str]) -> ShardIndex:
@@ -100,9 +94,9 @@ def read_range(path: str | os.PathLike[str], offset: int, size: int) -> bytes:
 
 def _scan(shard: Path, size: int) -> ShardIndex:
     """List a tar, and further ones that were written behind its end."""
-    files: dict[str, tuple[int, int]] = {}
     links: dict[str, str] = {}
     index = ShardIndex()
+    files = index.files
     start: int | None = 0
     end = 0
     with open(shard, 'rb') as file:
@@ -113,7 +107,7 @@ def _scan(shard: Path, size: int) -> ShardIndex:
                 with tarfile.open(fileobj=file, mode='r:') as archive:
                     while not index.damage and (member := archive.next()) is not None:
                         end = archive.offset
-                        _add(member, size, files, links, index)
+                        _add(member, size, links, index)
             except tarfile.ReadError as error:
                 index.damage.append(f'{error} behind {next(reversed(files), "its beginning")}')
             file.seek(end)
@@ -133,18 +127,10 @@ def _scan(shard: Path, size: int) -> ShardIndex:
         else:
             index.lost.append(name)
             index.damage.append(f'{name} is a link to {links[name]}, which is not in it')
-    index.names = list(files)
-    index.offsets, index.sizes = ([place[i] for place in files.values()] for i in range(2))
     return index
 
 
-def _add(
-    member: tarfile.TarInfo,
-    size: int,
-    files: dict[str, tuple[int, int]],
-    links: dict[str, str],
-    index: ShardIndex,
-) -> None:
+def _add(member: tarfile.TarInfo, size: int, links: dict[str, str], index: ShardIndex) -> None:
     """Take up a member; of those with the same name the last one counts, as when extracted."""
     name = posixpath.normpath(member.name)
     if member.issym():
@@ -155,8 +141,8 @@ def _add(
         index.damage.append(f'{name} is {"stored with holes" if member.issparse() else "cut off"}')
         index.lost.append(name)
     elif member.isfile():
-        files.pop(name, None)
-        files[name] = member.offset_data, member.size
+        index.files.pop(name, None)
+        index.files[name] = [member.offset_data, member.size]
 
 
 def _next_archive(file: BinaryIO, end: int) -> int | None:

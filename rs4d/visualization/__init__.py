@@ -1,8 +1,7 @@
 """Pictures of what models see and find, and of how they train."""
 
 from .embedding_visualization_hook import EmbeddingVisualizationHook
-from .instance_visualization_hook import InstanceVisualizationHook
-from .legible_visualizer import LegibleVisualizer
+from .instance_pictures import InstanceVisualizationHook, LegibleVisualizer
 from .prediction_grid import PredictionGridError, choose_images, draw_prediction_grid
 from .tensorboard_backend import TensorBoardBackend
 from .training_curves import TrainingLogError, draw_curves, read_run

@@ -88,11 +88,7 @@ class EmbeddingVisualizationHook(Hook):
             loader = loop.dataloader
             count = min(self.num_images, len(loader.dataset))
             self._held_out = loader.collate_fn([loader.dataset[i] for i in range(count)])
-        # The data preprocessor may write into what it is given.
-        return {
-            key: list(value) if isinstance(value, list) else value
-            for key, value in self._held_out.items()
-        }
+        return self._held_out
 
 
 def _unwrapped(runner: Runner) -> Any:

@@ -99,7 +99,9 @@ def draw_prediction_grid(
                     )
             # Best last, so that it lies on top.
             cells.append(_draw(coco, image, sorted(shown, key=lambda found: found['score'])))
-        rows.append([_resize(cell, cell_height) for cell in cells])
+        width = round(image.shape[1] * cell_height / image.shape[0])
+        how = cv2.INTER_AREA if image.shape[0] > cell_height else cv2.INTER_LINEAR
+        rows.append([cv2.resize(x, (width, cell_height), interpolation=how) for x in cells])
     return assemble(rows, ['image', 'truth', *predictions])
 
 
@@ -138,12 +140,6 @@ def _draw(coco: COCO, image: np.ndarray, instances: Sequence[dict[str, Any]]) ->
             white = (255, 255, 255)
             cv2.putText(picture, text, (x, max(y - 2, 8)), 0, 0.3, white, 1, cv2.LINE_AA)
     return picture
-
-
-def _resize(image: np.ndarray, height: int) -> np.ndarray:
-    size = round(image.shape[1] * height / image.shape[0]), height
-    how = cv2.INTER_AREA if image.shape[0] > height else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=how)
 
 
 def assemble(rows: list[list[np.ndarray]], titles: list[str]) -> np.ndarray:

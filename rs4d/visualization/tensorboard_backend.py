@@ -10,11 +10,7 @@ from mmengine.visualization import TensorboardVisBackend
 
 @VISBACKENDS.register_module()
 class TensorBoardBackend(TensorboardVisBackend):
-    """MMEngine's backend, whose file is made with the first scalar or picture: a test leaves none.
-
-    Args:
-        save_dir: Folder of the event files; the runner sets it to the run's ``vis_data``.
-    """
+    """MMEngine's backend, whose file is made with the first scalar or picture: a test leaves none."""
 
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir)

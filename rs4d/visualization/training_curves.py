@@ -77,7 +77,7 @@ def draw_curves(
     Args:
         runs: Of `read_run`.
         keys: What to draw, such as ``'loss'`` or ``'coco/segm_mAP_50'``.
-        out: The picture, ``.png`` or ``.svg``; it is returned.
+        out: The picture, ``.png`` or ``.svg``.
         smooth: Weight of the past in an exponential moving average over training values, from 0 to
             below 1. Validations are drawn as they are, as points.
 

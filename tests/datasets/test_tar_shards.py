@@ -28,10 +28,7 @@ def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read_all(shard: Path) -> dict[str, bytes]:
     index = index_shard(shard)
-    return {
-        name: read_range(shard, offset, size)
-        for name, offset, size in zip(index.names, index.offsets, index.sizes, strict=True)
-    }
+    return {name: read_range(shard, *place) for name, place in index.files.items()}
 
 
 def test_members_read_as_tarfile_reads_them(shard: Path) -> None:
@@ -50,9 +47,9 @@ def test_index_is_kept_until_the_shard_changes(
         assert index_shard(shard) == first
     with tarfile.open(shard, 'a') as archive:
         archive.addfile(tarfile.TarInfo('new.jpg'))
-    assert len(index_shard(shard)) == len(first) + 1
+    assert len(index_shard(shard).files) == len(first.files) + 1
     index.write_text(index.read_text()[:-20])  # half an index
-    assert len(index_shard(shard)) == len(first) + 1
+    assert len(index_shard(shard).files) == len(first.files) + 1
 
 
 def test_read_only_folder_keeps_its_index_elsewhere(
@@ -80,7 +77,7 @@ def test_what_is_whole_of_a_cut_off_shard_is_listed(shard: Path, keep: int) -> N
     shard.write_bytes(shard.read_bytes()[:keep])
     index = index_shard(shard)
     assert index.damage
-    assert len(index) == keep // 1536
+    assert len(index.files) == keep // 1536
     assert read_all(shard) == dict(list(FILES.items())[: keep // 1536])
 
 
@@ -89,7 +86,7 @@ def test_a_broken_header_does_not_pass_for_the_end(shard: Path) -> None:
     data[1536 + 20 : 1536 + 60] = b'z' * 40
     shard.write_bytes(data)
     index = index_shard(shard)
-    assert index.names == ['sa_0.jpg']
+    assert list(index.files) == ['sa_0.jpg']
     assert 'sa_0.jpg' in index.damage[0]
     assert index.lost == []
     assert index.unread == len(data) - 1536
@@ -132,7 +129,7 @@ def test_links_are_read_or_named(shard: Path) -> None:
     index = index_shard(shard)
     assert sorted(index.lost) == ['gone.jpg', 'loop.jpg']
     assert '/elsewhere/sa_9.jpg' in ' '.join(index.damage)
-    assert len(index) == len(FILES) + 3
+    assert len(index.files) == len(FILES) + 3
 
 
 def test_archives_behind_the_end_are_read(shard: Path, tmp_path: Path) -> None:
@@ -144,7 +141,7 @@ def test_archives_behind_the_end_are_read(shard: Path, tmp_path: Path) -> None:
     assert read_all(shard) == FILES | {'more.jpg': b'more', 'sa_0.jpg': b'newer'}
     assert index_shard(shard).damage == []
     shard.write_bytes(shard.read_bytes() + b'no archive' * 100)
-    assert len(index_shard(shard)) == len(FILES) + 1
+    assert len(index_shard(shard).files) == len(FILES) + 1
     assert 'nothing can be read' in index_shard(shard).damage[0]
 
 
@@ -153,4 +150,4 @@ def test_holes_are_named(shard: Path) -> None:
         add(archive, 'holes.jpg', b'x' * 600, type=tarfile.GNUTYPE_SPARSE)
     index = index_shard(shard)
     assert index.lost == ['holes.jpg']
-    assert len(index) == len(FILES)
+    assert len(index.files) == len(FILES)

@@ -5,24 +5,15 @@ import numpy as np
 
 from .drawing import cloud, fill_polygon, place, take_place
 
-# Colours are RGB in 0-255.
-_GROUNDS = np.array(
-    [[112, 118, 84], [134, 124, 98], [96, 110, 70], [148, 140, 120], [120, 112, 96]], np.float32
-)
-_GREENS = np.array([[58, 82, 46], [74, 96, 54], [48, 68, 44]], np.float32)
-_ROOFS = np.array(
-    [
-        [176, 84, 64],
-        [150, 66, 54],
-        [196, 190, 184],
-        [226, 224, 220],
-        [92, 96, 106],
-        [110, 132, 164],
-        [198, 150, 112],
-        [206, 112, 84],
-    ],
-    np.float32,
-)
+
+def _colours(text: str) -> np.ndarray:
+    """Colours (N, 3) of RGB in hexadecimal."""
+    return np.array([[*bytes.fromhex(colour)] for colour in text.split()], np.float32)
+
+
+_GROUNDS = _colours('707654 867c62 606e46 948c78 787060')
+_GREENS = _colours('3a522e 4a6036 30442c')
+_ROOFS = _colours('b05440 964236 c4beb8 e2e0dc 5c606a 6e84a4 c69670 ce7054')
 
 
 def draw_optical_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[np.ndarray]]:
