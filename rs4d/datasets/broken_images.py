@@ -27,7 +27,7 @@ class BrokenImages:
     Args:
         num_marks: How many images there are to mark.
         total: How many of them the data set has.
-        source: Where they come from, for messages.
+        source: Where they come from.
     """
 
     def __init__(self, num_marks: int, total: int, source: str) -> None:

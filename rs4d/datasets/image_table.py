@@ -11,13 +11,7 @@ from numpy.typing import NDArray
 
 
 class Place(NamedTuple):
-    """A folder or a tar.
-
-    Attributes:
-        path: What stands in front of the names in its images' paths.
-        prefix: What stands in front of them in the images' keys.
-        archive: The tar, None for a folder.
-    """
+    """A folder or a tar: what stands in front of its images' names in their paths and keys."""
 
     path: str
     prefix: str

@@ -55,12 +55,13 @@ class EmbeddingVisualizationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Refuse a model that is no distiller."""
-        model = _unwrapped(runner)
-        if not isinstance(model, FeatureDistiller):
+        wrapped = is_model_wrapper(runner.model)
+        self._model: Any = runner.model.module if wrapped else runner.model
+        if not isinstance(self._model, FeatureDistiller):
             raise VisualizationError(
                 f'EmbeddingVisualizationHook draws the student and the teacher of a '
-                f'FeatureDistiller, and the model of this config is a {type(model).__name__}. Take '
-                'the hook out of custom_hooks.'
+                f'FeatureDistiller, and the model of this config is a {type(self._model).__name__}. '
+                'Take the hook out of custom_hooks.'
             )
 
     def after_train_iter(
@@ -71,12 +72,11 @@ class EmbeddingVisualizationHook(Hook):
         due = step == 1 or step % self.interval == 0 or step == runner.max_iters
         if not due or not is_main_process():
             return
-        model = _unwrapped(runner)
         with kept_random_state():
-            batch = model.data_preprocessor(self._choose(runner, data_batch), False)
+            batch = self._model.data_preprocessor(self._choose(runner, data_batch), False)
             samples = batch.get('data_samples')
             inputs = batch['inputs'][: self.num_images]
-            views = view_distillation(model, inputs, samples and samples[: self.num_images])
+            views = view_distillation(self._model, inputs, samples and samples[: self.num_images])
         runner.visualizer.add_image('distillation', draw_distillation(views, self.height), step)
 
     def _choose(self, runner: Runner, data_batch: Any) -> Any:
@@ -89,7 +89,3 @@ class EmbeddingVisualizationHook(Hook):
             count = min(self.num_images, len(loader.dataset))
             self._held_out = loader.collate_fn([loader.dataset[i] for i in range(count)])
         return self._held_out
-
-
-def _unwrapped(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

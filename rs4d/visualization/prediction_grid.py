@@ -89,14 +89,8 @@ def draw_prediction_grid(
         path = image_folder / entry['file_name']
         image = decode(read_file(path), str(path), noted=(entry['width'], entry['height']))
         cells = [image, _draw(coco, image, coco.loadAnns(coco.getAnnIds(image_id)))]
-        for name, found in columns.items():
+        for found in columns.values():
             shown = [instance for instance in found[image_id] if instance['score'] >= score_thr]
-            for size in (instance['segmentation']['size'] for instance in shown):
-                if tuple(size) != image.shape[:2]:
-                    raise PredictionGridError(
-                        f'The predictions "{name}" on image {image_id} have masks of {size} pixels, '
-                        f'but {path} has {list(image.shape[:2])}. They were made on another data set.'
-                    )
             # Best last, so that it lies on top.
             cells.append(_draw(coco, image, sorted(shown, key=lambda found: found['score'])))
         width = round(image.shape[1] * cell_height / image.shape[0])
@@ -112,11 +106,13 @@ def _by_image(
     grouped = defaultdict(list)
     for instance in found:
         image, category = instance['image_id'], instance['category_id']
-        if image not in coco.imgs or category not in coco.cats:
+        size = instance['segmentation']['size']
+        entry = coco.imgs.get(image, {})
+        if category not in coco.cats or [entry.get('height'), entry.get('width')] != list(size):
             raise PredictionGridError(
-                f'The predictions "{name}" are of image {image} and category {category}, and not both '
-                'are in the annotations: they were made on another data set or split. Give annotations '
-                'and images of theirs.'
+                f'The predictions "{name}" are of image {image} with {size} pixels and category '
+                f'{category}, and the annotations have no such image or category: they were made on '
+                'another data set or split. Give annotations and images of theirs.'
             )
         grouped[image].append(instance)
     return grouped
