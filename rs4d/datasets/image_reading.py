@@ -127,13 +127,7 @@ def image_size(
 ) -> tuple[int, int]:
     """Read width and height as an image is loaded, from its header alone where the format allows.
 
-    Args:
-        path: The image file.
-        noted: Width and height from the annotations; see `ImageHeader.turn`.
-
-    Raises:
-        DatasetNotFoundError: The file is absent.
-        ImageDecodeError: The file is no image.
+    What the annotations have noted tells how it is turned. Errors are those of `read_image`.
     """
     header = read_header(path)
     return read_image(path).shape[1::-1] if header is None else header.size(noted)

@@ -29,17 +29,15 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
     is decided by a hash of the key and ``seed``: a smaller part belongs to a larger one, and adding
     a shard moves few images or none.
 
-    A broken image is named in the log, once, and another one takes its place, always the same. Those
-    met by all workers of a process are counted together; more than 1 % of the set (but one at least)
-    are an error, as are more than 1 % of what was read so far once they are more than 20. Images lost
-    in damaged tars, of which more than 1 % are an error as well, are logged when the set is built.
+    A broken image is named in the log, once, and another one takes its place, always the same. More
+    than 1 % of the set (but one at least) are an error, and of what was read so far once they are
+    more than 20; so are more than 1 % of images lost in damaged tars, which are logged at the start.
 
     Source: Kirillov et al., "Segment Anything", ICCV 2023.
 
     Args:
         data_root: One folder or several.
-        split: ``'train'`` leaves the held-out images out, ``'val'`` has only those, ``'all'`` has
-            both.
+        split: ``'train'`` has no held-out images, ``'val'`` has only those, ``'all'`` has both.
         shards: Names of the shards to use, such as ``['sa_000000']``, or a text file with one a
             line; None uses all.
         num_val: How many images are held out; never more than a tenth of all (but at least one).
@@ -143,11 +141,7 @@ class SA1BDataset(ExplainBrokenImages, BaseDetDataset):
         raise ImageDecodeError(f'None of the {len(self)} images of {self.roots} can be decoded.')
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on one sample.
-
-        Raises:
-            ImageDecodeError: The image does not decode.
-        """
+        """Run the pipeline on one sample; an image that does not decode is an `ImageDecodeError`."""
         if 'shard' not in self.get_data_info(idx):
             return super().prepare_data(idx)
         try:

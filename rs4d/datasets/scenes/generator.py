@@ -42,13 +42,8 @@ def generate_scene(seed: int, index: int, split: str = 'train', size: int = 256)
     """Draw one scene with at least one instance: radar ships or optical roofs, half of the time each.
 
     Every scene has random numbers of its own, so neither the size of a set nor the other scenes in
-    it change what it shows.
-
-    Args:
-        seed: Seed of the set, not negative.
-        index: Number of the scene in its split, not negative.
-        split: ``'train'`` or ``'val'``, which have no scene in common.
-        size: Height and width in pixels, at least 64.
+    it change what it shows. The splits ``'train'`` and ``'val'`` have no scene in common. Height and
+    width are ``size`` pixels, at least 64.
 
     Raises:
         ConfigError: An argument is out of range.
@@ -79,18 +74,8 @@ def ensure_scenes(
     """Write a set of scenes as COCO, unless the very same ones are there already.
 
     The layout is ``imgs/{train,val}_000000.png`` and ``annotations/scenes_{train,val}.json``. An
-    annotation file is written last and whole, so where it exists its images do.
-
-    Args:
-        out_dir: Folder to write to.
-        num_train: How many scenes to train on.
-        num_val: How many scenes to evaluate on.
-        size: Height and width in pixels.
-        seed: The same seed gives the same scenes.
-        overwrite: Whether scenes written before may be replaced.
-
-    Returns:
-        The two annotation files.
+    annotation file is written last and whole, so where it exists its images do. Both are returned.
+    The same seed gives the same scenes; those of other settings are replaced with ``overwrite`` only.
 
     Raises:
         ExistingFileError: Scenes made with other settings are there and ``overwrite`` is off.
