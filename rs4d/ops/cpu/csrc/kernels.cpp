@@ -67,6 +67,9 @@ using rs4d::Rows;
 using rs4d::Scan;
 using rs4d::ScanGrads;
 
+// To be raised with every change of a structure or of what a function takes.
+RS4D_API int rs4d_abi_version() { return 1; }
+
 RS4D_API int rs4d_simd_level() { return rs4d::level; }
 
 RS4D_API int rs4d_set_simd_level(int level) {

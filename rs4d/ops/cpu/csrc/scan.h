@@ -15,7 +15,9 @@
 
 namespace rs4d {
 
-constexpr std::int64_t kChunk = 64;
+constexpr std::int64_t kChunk = 32;
+// Steps of a tile in a forward pass that keeps no states, which its smaller tiles leave room for.
+constexpr std::int64_t kLongChunk = 64;
 
 // A (batch, length, channels) array whose channels are adjacent; strides in floats.
 struct Rows {

@@ -17,9 +17,10 @@
 
 namespace rs4d {
 
-// Vectors that go through a chunk together: their sums over channels are added before they are
-// folded, and their chains of dependent operations overlap.
+// Vectors and states that go through a chunk together: what they share is read once, their sums over
+// channels are taken together, and their chains of dependent operations overlap.
 constexpr int kGroup = 2;
+constexpr int kPair = 2;
 
 struct BackwardTask {
     const Scan* scan;
@@ -31,20 +32,31 @@ RS4D_INLINE std::int64_t groups_of(const Scan& scan) {
     return (scan.channels + kGroup * W - 1) / (kGroup * W);
 }
 
+RS4D_INLINE std::int64_t pairs_of(const Scan& scan) { return (scan.states + kPair - 1) / kPair; }
+
+// What a tile holds of each step, in vectors that lie next to each other: arrays of their own, a power
+// of two apart, would compete for the same lines of the cache.
+enum Part { kDt, kU, kDy, kY, kUGrad, kDtGrad, kGateGrad, kParts };
+// What a pair of states leaves on its way forwards, for the way back; the decay is
+// scale * (1 + excess).
+enum Trace { kBefore, kScale, kExcess, kTraces };
+
 // Scratch memory of one worker, for a block of `groups` groups. G below is kGroup * W channels.
 template <int W>
 struct BackwardScratch {
     static constexpr std::int64_t G = kGroup * W;
-    static constexpr std::int64_t kTile = kChunk * G;
+    static constexpr std::int64_t kStep = kParts * G;
+    static constexpr std::int64_t kTraceStep = kTraces * kPair * G;
 
-    float *A, *A_grad, *carry, *D_grad, *bias_grad;   // (groups, states, G), ..., (groups, G), ...
-    float *dt, *u, *du, *dy, *y, *du_grad, *dt_grad;  // (kChunk, G)
-    float *state, *scale, *excess;                    // (kChunk + 1, G), (kChunk, G), ...
-    float *B_grad, *C_grad;                           // (states, kChunk, 4)
+    float *A, *A_grad, *carry, *D_grad, *bias_grad;  // (groups, states, G), ..., (groups, G), ...
+    float* tile;                                     // (kChunk, kParts, G)
+    float* trace;                                    // (kChunk, kTraces, kPair, G)
+    float *B, *C;                                    // (kChunk, states)
+    float* sums;                                     // (pairs of states, kChunk, W)
 
     static RS4D_INLINE std::int64_t size(const Scan& scan, std::int64_t groups) {
-        return groups * (3 * scan.states + 2) * G + 9 * kTile + kTile + G +
-               2 * scan.states * kChunk * 4;
+        return groups * (3 * scan.states + 2) * G + kChunk * (kStep + kTraceStep) +
+               2 * kChunk * scan.states + pairs_of(scan) * kChunk * W;
     }
 
     RS4D_INLINE BackwardScratch(const Scan& scan, std::int64_t groups, float* memory) {
@@ -54,23 +66,16 @@ struct BackwardScratch {
             next += count;
             return taken;
         };
+        tile = take(kChunk * kStep);
+        trace = take(kChunk * kTraceStep);
+        sums = take(pairs_of(scan) * kChunk * W);
         A = take(groups * scan.states * G);
         A_grad = take(groups * scan.states * G);
         carry = take(groups * scan.states * G);
         D_grad = take(groups * G);
         bias_grad = take(groups * G);
-        dt = take(kTile);
-        u = take(kTile);
-        du = take(kTile);
-        dy = take(kTile);
-        y = take(kTile);
-        du_grad = take(kTile);
-        dt_grad = take(kTile);
-        state = take(kTile + G);
-        scale = take(kTile);
-        excess = take(kTile);
-        B_grad = take(scan.states * kChunk * 4);
-        C_grad = take(scan.states * kChunk * 4);
+        B = take(kChunk * scan.states);
+        C = take(kChunk * scan.states);
     }
 };
 
@@ -79,141 +84,191 @@ struct TilePlace {
     std::int64_t index, batch, first_step, steps, channel;
 };
 
-// dt, u and du of a tile, dy (behind scale and gate) and y's skip part.
+// The rows of an array in the order of the scan, from a place on.
+struct Walk {
+    float* first;
+    std::ptrdiff_t step;
+
+    RS4D_INLINE Walk(const Scan& scan, const Rows& rows, const Direction& direction,
+                     const TilePlace& place, std::int64_t channel)
+        : first(rows.data == nullptr
+                    ? nullptr
+                    : row_at(scan, rows, direction, place.batch, place.first_step) + channel),
+          step(step_stride(rows, direction)) {}
+
+    RS4D_INLINE float* at(std::int64_t i) const { return first + i * step; }
+};
+
+// Reads a tile; dy is behind scale and gate, y the skip's part. Returns the largest |dt|, or NaN if
+// there is one.
 template <int W>
-RS4D_INLINE void load_tile(const BackwardTask& task, const TilePlace& place,
-                           const BackwardScratch<W>& tile) {
+RS4D_INLINE float load_tile(const BackwardTask& task, const TilePlace& place,
+                            const BackwardScratch<W>& scratch) {
     const Scan& scan = *task.scan;
     const Direction& direction = scan.direction[place.index];
     const float factor = static_cast<float>(scan.scale);
+    const bool gated = scan.z.data != nullptr, skips = scan.D != nullptr;
+    typename Simd<W>::I largest{};
     for (int g = 0; g < kGroup; ++g) {
         const std::int64_t channel = place.channel + g * W, lanes = scan.channels - channel;
         const Vec<W> bias = load_channels<W>(scan.delta_bias, channel, lanes);
         const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
-        for (std::int64_t i = 0; i < place.steps; ++i) {
-            const std::int64_t step = place.first_step + i, at = i * tile.G + g * W;
-            const auto rows = [&](const Rows& array) __attribute__((always_inline)) {
-                return load_lanes<W>(row_at(scan, array, direction, place.batch, step) + channel,
-                                     lanes);
+        const Walk u_walk(scan, direction.u, direction, place, channel);
+        const Walk delta_walk(scan, direction.delta, direction, place, channel);
+        const Walk y_walk(scan, task.grads->y, direction, place, channel);
+        const Walk z_walk(scan, scan.z, direction, place, channel);
+        float* tile = scratch.tile + g * W;
+        for (std::int64_t i = 0; i < place.steps; ++i, tile += scratch.kStep) {
+            const auto put = [&](Part part, Vec<W> value) __attribute__((always_inline)) {
+                store<W>(tile + part * scratch.G, value);
             };
-            const Vec<W> u = rows(direction.u);
-            const Vec<W> delta = delta_of<W>(scan, rows(direction.delta), bias);
-            store<W>(tile.dt + at, delta);
-            store<W>(tile.du + at, delta * u);
-            Vec<W> dy = rows(task.grads->y) * factor;
-            if (scan.z.data != nullptr) {
-                const Vec<W> z = rows(scan.z);
-                dy *= z * sigmoid<W>(z);
+            const Vec<W> u = load_lanes<W>(u_walk.at(i), lanes);
+            const Vec<W> delta = delta_of<W>(scan, load_lanes<W>(delta_walk.at(i), lanes), bias);
+            widen<W>(largest, delta);
+            Vec<W> dy = load_lanes<W>(y_walk.at(i), lanes) * factor;
+            if (gated) {
+                const Vec<W> z = load_lanes<W>(z_walk.at(i), lanes);
+                const Vec<W> gate = sigmoid<W>(z);
+                put(kGateGrad, dy * (gate + z * gate * (1.0f - gate)));
+                dy *= z * gate;
             }
-            store<W>(tile.u + at, u);
-            store<W>(tile.dy + at, dy);
-            store<W>(tile.y + at, scan.D == nullptr ? Vec<W>{} : skip * u);
-            store<W>(tile.du_grad + at, Vec<W>{});
-            store<W>(tile.dt_grad + at, Vec<W>{});
+            put(kDt, delta);
+            put(kU, u);
+            put(kDy, dy);
+            put(kY, skips ? skip * u : Vec<W>{});
+            put(kUGrad, Vec<W>{});
+            put(kDtGrad, Vec<W>{});
         }
     }
+    return largest_lane<W>(largest);
 }
 
-// One state index of a tile, there and back. C h is added to y where WITH_Y.
-template <int W, bool WITH_Y>
-RS4D_INLINE void sweep(const BackwardScratch<W>& tile, std::int64_t steps, const float* start,
-                       const float* B, std::ptrdiff_t B_step, const float* C, std::ptrdiff_t C_step,
-                       const float* A, float* A_grad, float* carry, float* B_grad, float* C_grad,
-                       bool first) {
+// Some adjacent states of a tile, there and back: `S` of them, kPair but for an odd last one. B and C
+// are (steps, states), A and its like (S, G). C h is added to y where WITH_Y; CLAMP as in exp2_parts.
+template <int W, int S, bool WITH_Y, bool CLAMP>
+RS4D_INLINE void sweep(const BackwardScratch<W>& scratch, std::int64_t states, std::int64_t steps,
+                       const float* start, std::int64_t start_stride, const float* B,
+                       const float* C, const float* A, float* A_grad, float* carry, float* sums,
+                       Ahead ahead) {
     constexpr std::int64_t G = BackwardScratch<W>::G;
-    Vec<W> a[kGroup], h[kGroup];
-    for (int g = 0; g < kGroup; ++g) {
-        a[g] = load<W>(A + g * W);
-        h[g] = load<W>(start + g * W);
-        store<W>(tile.state + g * W, h[g]);
+    Vec<W> a[S][kGroup], h[S][kGroup];
+    for (int j = 0; j < S; ++j) {
+        for (int g = 0; g < kGroup; ++g) {
+            a[j][g] = load<W>(A + j * G + g * W);
+            h[j][g] = load<W>(start + j * start_stride + g * W);
+        }
     }
     for (std::int64_t i = 0; i < steps; ++i) {
-        for (int g = 0; g < kGroup; ++g) {
-            const std::int64_t at = i * G + g * W;
-            Vec<W> scale, excess;
-            exp2_parts<W>(load<W>(tile.dt + at) * a[g], scale, excess);
-            const Vec<W> kept = h[g] * scale;
-            h[g] = kept * excess + (kept + load<W>(tile.du + at) * B[i * B_step]);
-            store<W>(tile.scale + at, scale);
-            store<W>(tile.excess + at, excess);
-            store<W>(tile.state + at + G, h[g]);
-            if (WITH_Y) {
-                store<W>(tile.y + at, load<W>(tile.y + at) + h[g] * C[i * C_step]);
+        float* tile = scratch.tile + i * scratch.kStep;
+        float* trace = scratch.trace + i * scratch.kTraceStep;
+        if (ahead.data != nullptr) {
+            for (std::int64_t line = 0; line < G; line += 16) {
+                __builtin_prefetch(ahead.data + i * ahead.step + line, 0, 2);  // second-level cache
             }
+        }
+        for (int g = 0; g < kGroup; ++g) {
+            const Vec<W> dt = load<W>(tile + kDt * G + g * W);
+            const Vec<W> du = dt * load<W>(tile + kU * G + g * W);
+            Vec<W> y = WITH_Y ? load<W>(tile + kY * G + g * W) : Vec<W>{};
+            for (int j = 0; j < S; ++j) {
+                float* left = trace + j * G + g * W;
+                Vec<W> scale, excess;
+                exp2_parts<W, CLAMP>(dt * a[j][g], scale, excess);
+                store<W>(left + kBefore * kPair * G, h[j][g]);
+                store<W>(left + kScale * kPair * G, scale);
+                store<W>(left + kExcess * kPair * G, excess);
+                const Vec<W> kept = h[j][g] * scale;
+                h[j][g] = kept * excess + (kept + du * B[i * states + j]);
+                if (WITH_Y) y += h[j][g] * C[i * states + j];
+            }
+            if (WITH_Y) store<W>(tile + kY * G + g * W, y);
         }
     }
 
-    Vec<W> future[kGroup], a_grad[kGroup];
-    for (int g = 0; g < kGroup; ++g) {
-        future[g] = load<W>(carry + g * W);
-        a_grad[g] = load<W>(A_grad + g * W);
+    Vec<W> future[S][kGroup], a_grad[S][kGroup];
+    for (int j = 0; j < S; ++j) {
+        for (int g = 0; g < kGroup; ++g) {
+            future[j][g] = load<W>(carry + j * G + g * W);
+            a_grad[j][g] = load<W>(A_grad + j * G + g * W);
+        }
     }
     for (std::int64_t i = steps - 1; i >= 0; --i) {
-        Vec<W> b_sum{}, c_sum{};
-        const float b = B[i * B_step], c = C[i * C_step];
-        for (int g = 0; g < kGroup; ++g) {
-            const std::int64_t at = i * G + g * W;
-            const Vec<W> dy = load<W>(tile.dy + at);
-            const Vec<W> grad = dy * c + future[g];
-            c_sum += dy * h[g];
-            b_sum += grad * load<W>(tile.du + at);
-            store<W>(tile.du_grad + at, load<W>(tile.du_grad + at) + grad * b);
-            const Vec<W> kept = grad * load<W>(tile.scale + at);
-            future[g] = kept * load<W>(tile.excess + at) + kept;
-            h[g] = load<W>(tile.state + at);
-            const Vec<W> exponent_grad = future[g] * h[g];
-            store<W>(tile.dt_grad + at, load<W>(tile.dt_grad + at) + exponent_grad * a[g]);
-            a_grad[g] += exponent_grad * load<W>(tile.dt + at);
+        float* tile = scratch.tile + i * scratch.kStep;
+        const float* trace = scratch.trace + i * scratch.kTraceStep;
+        Vec<W> b_sum[kPair] = {}, c_sum[kPair] = {}, b[S], c[S];
+        for (int j = 0; j < S; ++j) {
+            b[j] = splat<W>(B[i * states + j]);
+            c[j] = splat<W>(C[i * states + j]);
         }
-        const Vec<4> b_part = fold(b_sum), c_part = fold(c_sum);
-        store<4>(B_grad + i * 4, first ? b_part : load<4>(B_grad + i * 4) + b_part);
-        store<4>(C_grad + i * 4, first ? c_part : load<4>(C_grad + i * 4) + c_part);
+        for (int g = 0; g < kGroup; ++g) {
+            const Vec<W> dt = load<W>(tile + kDt * G + g * W);
+            const Vec<W> du = dt * load<W>(tile + kU * G + g * W);
+            const Vec<W> dy = load<W>(tile + kDy * G + g * W);
+            Vec<W> du_grad = load<W>(tile + kUGrad * G + g * W);
+            Vec<W> dt_grad = load<W>(tile + kDtGrad * G + g * W);
+            for (int j = 0; j < S; ++j) {
+                const float* left = trace + j * G + g * W;
+                const Vec<W> grad = dy * c[j] + future[j][g];
+                c_sum[j] += dy * h[j][g];
+                b_sum[j] += grad * du;
+                du_grad += grad * b[j];
+                const Vec<W> kept = grad * load<W>(left + kScale * kPair * G);
+                future[j][g] = kept * load<W>(left + kExcess * kPair * G) + kept;
+                h[j][g] = load<W>(left + kBefore * kPair * G);
+                const Vec<W> exponent_grad = future[j][g] * h[j][g];
+                dt_grad += exponent_grad * a[j][g];
+                a_grad[j][g] += exponent_grad * dt;
+            }
+            store<W>(tile + kUGrad * G + g * W, du_grad);
+            store<W>(tile + kDtGrad * G + g * W, dt_grad);
+        }
+        const Vec<W> parts = quarter_sums(b_sum[0], b_sum[1], c_sum[0], c_sum[1]);
+        store<W>(sums + i * W, load<W>(sums + i * W) + parts);
     }
-    for (int g = 0; g < kGroup; ++g) {
-        store<W>(carry + g * W, future[g]);
-        store<W>(A_grad + g * W, a_grad[g]);
+    for (int j = 0; j < S; ++j) {
+        for (int g = 0; g < kGroup; ++g) {
+            store<W>(carry + j * G + g * W, future[j][g]);
+            store<W>(A_grad + j * G + g * W, a_grad[j][g]);
+        }
     }
 }
 
 // Gradients of u, delta and z of a tile, and its part of those of D and the bias.
 template <int W>
 RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& place,
-                            const BackwardScratch<W>& tile, float* D_grad, float* bias_grad) {
+                            const BackwardScratch<W>& scratch, float* D_grad, float* bias_grad) {
     const Scan& scan = *task.scan;
-    const ScanGrads& grads = *task.grads;
     const Direction& direction = scan.direction[place.index];
-    const DirectionGrads& out = grads.direction[place.index];
-    const float factor = static_cast<float>(scan.scale);
+    const DirectionGrads& out = task.grads->direction[place.index];
+    const bool gated = scan.z.data != nullptr, skips = scan.D != nullptr;
+    const bool softplus = scan.softplus != 0, adds = place.index > 0;
     for (int g = 0; g < kGroup; ++g) {
         const std::int64_t channel = place.channel + g * W, lanes = scan.channels - channel;
         if (lanes <= 0) continue;
         const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
         Vec<W> skip_grad = load<W>(D_grad + g * W), bias_sum = load<W>(bias_grad + g * W);
-        for (std::int64_t i = 0; i < place.steps; ++i) {
-            const std::int64_t step = place.first_step + i, at = i * tile.G + g * W;
-            const Vec<W> u = load<W>(tile.u + at), dt = load<W>(tile.dt + at);
-            const Vec<W> dy = load<W>(tile.dy + at), du_grad = load<W>(tile.du_grad + at);
-            const auto row = [&](const Rows& array) __attribute__((always_inline)) {
-                return row_at(scan, array, direction, place.batch, step) + channel;
+        const Walk u_walk(scan, out.u, direction, place, channel);
+        const Walk delta_walk(scan, out.delta, direction, place, channel);
+        const Walk z_walk(scan, task.grads->z, direction, place, channel);
+        const float* tile = scratch.tile + g * W;
+        for (std::int64_t i = 0; i < place.steps; ++i, tile += scratch.kStep) {
+            const auto get = [&](Part part) __attribute__((always_inline)) {
+                return load<W>(tile + part * scratch.G);
             };
+            const Vec<W> u = get(kU), dt = get(kDt), dy = get(kDy), du_grad = get(kUGrad);
             Vec<W> u_grad = dt * du_grad;
-            if (scan.D != nullptr) u_grad += skip * dy;
-            Vec<W> dt_grad = load<W>(tile.dt_grad + at) * kLn2 + u * du_grad;
+            if (skips) u_grad += skip * dy;
+            Vec<W> dt_grad = get(kDtGrad) * kLn2 + u * du_grad;
             // The softplus' derivative, from its value.
-            if (scan.softplus) dt_grad *= one_minus_exp_neg<W>(dt);
+            if (softplus) dt_grad *= one_minus_exp_neg<W>(dt);
             skip_grad += dy * u;
             bias_sum += dt_grad;
-            store_lanes<W>(row(out.u), u_grad, lanes);
-            store_lanes<W>(row(out.delta), dt_grad, lanes);
-            if (scan.z.data != nullptr) {
-                const Vec<W> z = load_lanes<W>(row(scan.z), lanes);
-                const Vec<W> gate = sigmoid<W>(z);
-                const Vec<W> given = load_lanes<W>(row(grads.y), lanes) * factor;
-                Vec<W> z_grad =
-                    given * load<W>(tile.y + at) * (gate + z * gate * (1.0f - gate));
-                float* z_row = row(grads.z);
-                if (place.index > 0) z_grad += load_lanes<W>(z_row, lanes);
-                store_lanes<W>(z_row, z_grad, lanes);
+            store_lanes<W>(u_walk.at(i), u_grad, lanes);
+            store_lanes<W>(delta_walk.at(i), dt_grad, lanes);
+            if (gated) {
+                Vec<W> z_grad = get(kGateGrad) * get(kY);
+                if (adds) z_grad += load_lanes<W>(z_walk.at(i), lanes);
+                store_lanes<W>(z_walk.at(i), z_grad, lanes);
             }
         }
         store<W>(D_grad + g * W, skip_grad);
@@ -221,62 +276,113 @@ RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& place,
     }
 }
 
-// The block's part of the gradients of B or C in one chunk: (states, kChunk, 4) to rows.
+// The block's part of the gradients of B and C in one chunk: what `sweep` added up, to rows.
+template <int W>
 RS4D_INLINE void store_sums(const Scan& scan, const Direction& direction, std::int64_t first_step,
-                            std::int64_t steps, const float* sums, float* rows) {
+                            std::int64_t steps, const float* sums, float* B, float* C) {
     for (std::int64_t i = 0; i < steps; ++i) {
         const std::int64_t step = first_step + i;
-        float* row = rows + (direction.reverse ? scan.length - 1 - step : step) * scan.states;
-        for (std::int64_t n = 0; n < scan.states; ++n) {
-            const float* part = sums + (n * kChunk + i) * 4;
-            row[n] = (part[0] + part[1]) + (part[2] + part[3]);
+        const std::int64_t row = (direction.reverse ? scan.length - 1 - step : step) * scan.states;
+        for (std::int64_t n = 0; n < scan.states; n += kPair) {
+            const Vec<4> sum = fold(load<W>(sums + (n / kPair * kChunk + i) * W));
+            for (std::int64_t j = 0; j < kPair && n + j < scan.states; ++j) {
+                B[row + n + j] = sum[j];
+                C[row + n + j] = sum[kPair + j];
+            }
         }
+    }
+}
+
+// The rows of B or C in a chunk, (steps, states) in the order of the scan.
+RS4D_INLINE void load_rows(const Scan& scan, const Rows& rows, const Direction& direction,
+                           const TilePlace& place, float* out) {
+    for (std::int64_t i = 0; i < place.steps; ++i) {
+        const float* row = row_at(scan, rows, direction, place.batch, place.first_step + i);
+        std::copy(row, row + scan.states, out + i * scan.states);
+    }
+}
+
+// What a tile reads and writes in memory, to be asked for while the tile before it is computed.
+constexpr int kBackwardAheads = 7;
+
+RS4D_INLINE void look_ahead(const BackwardTask& task, const TilePlace& place,
+                            Ahead (&ahead)[kBackwardAheads]) {
+    const Scan& scan = *task.scan;
+    const Direction& direction = scan.direction[place.index];
+    const DirectionGrads& out = task.grads->direction[place.index];
+    const Rows* arrays[kBackwardAheads] = {&direction.u, &direction.delta, &task.grads->y, &out.u,
+                                           &out.delta,   &scan.z,          &task.grads->z};
+    for (int k = 0; k < kBackwardAheads; ++k) {
+        ahead[k] = Ahead{nullptr, 0};
+        if (arrays[k]->data == nullptr || place.first_step < 0) continue;
+        ahead[k] = Ahead{row_at(scan, *arrays[k], direction, place.batch, place.first_step) +
+                             place.channel,
+                         step_stride(*arrays[k], direction)};
     }
 }
 
 template <int W>
 RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index,
                                     std::int64_t batch, std::int64_t block, std::int64_t first,
-                                    std::int64_t last, const BackwardScratch<W>& scratch) {
+                                    std::int64_t last, const BackwardScratch<W>& scratch,
+                                    float A_largest) {
     constexpr std::int64_t G = BackwardScratch<W>::G;
     const Scan& scan = *task.scan;
     const Direction& direction = scan.direction[index];
     const DirectionGrads& out = task.grads->direction[index];
     const std::int64_t states = scan.states, chunks = chunks_of(scan);
-    const std::ptrdiff_t B_step = step_stride(direction.B, direction);
-    const std::ptrdiff_t C_step = step_stride(direction.C, direction);
+    const std::int64_t padded = padded_channels(scan);
     std::fill(scratch.carry, scratch.carry + (last - first) * states * G, 0.0f);
     for (std::int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
         TilePlace place{index, batch, chunk * kChunk, 0, 0};
         place.steps = std::min(kChunk, scan.length - place.first_step);
-        const float* B = row_at(scan, direction.B, direction, batch, place.first_step);
-        const float* C = row_at(scan, direction.C, direction, batch, place.first_step);
+        load_rows(scan, direction.B, direction, place, scratch.B);
+        load_rows(scan, direction.C, direction, place, scratch.C);
+        std::fill(scratch.sums, scratch.sums + pairs_of(scan) * kChunk * W, 0.0f);
         for (std::int64_t group = 0; group < last - first; ++group) {
             place.channel = (first + group) * G;
-            load_tile<W>(task, place, scratch);
-            const std::int64_t padded = padded_channels(scan);
+            const float dt_largest = load_tile<W>(task, place, scratch);
+            Ahead ahead[kBackwardAheads];
+            TilePlace next = place;
+            next.channel += G;
+            if (group + 1 == last - first) {
+                next.channel = first * G;
+                next.first_step -= kChunk;
+            }
+            look_ahead(task, next, ahead);
             const float* start =
                 direction.boundaries + (batch * chunks + chunk) * states * padded + place.channel;
-            for (std::int64_t n = 0; n < states; ++n) {
-                const std::int64_t at = (group * states + n) * G, sums = n * kChunk * 4;
-                const auto run = [&](auto with_y) __attribute__((always_inline)) {
-                    sweep<W, decltype(with_y)::value>(
-                        scratch, place.steps, start + n * padded, B + n, B_step, C + n,
-                        C_step, scratch.A + at, scratch.A_grad + at, scratch.carry + at,
-                        scratch.B_grad + sums, scratch.C_grad + sums, group == 0);
-                };
-                if (scan.z.data != nullptr) {
-                    run(std::true_type{});
-                } else {
-                    run(std::false_type{});
+            const auto run = [&](std::int64_t n, auto count, auto with_y,
+                                 auto clamp) __attribute__((always_inline)) {
+                const std::int64_t at = (group * states + n) * G;
+                sweep<W, decltype(count)::value, decltype(with_y)::value, decltype(clamp)::value>(
+                    scratch, states, place.steps, start + n * padded, padded, scratch.B + n,
+                    scratch.C + n, scratch.A + at, scratch.A_grad + at, scratch.carry + at,
+                    scratch.sums + n / kPair * kChunk * W,
+                    n / kPair < kBackwardAheads ? ahead[n / kPair] : Ahead{nullptr, 0});
+            };
+            const auto run_all = [&](auto with_y, auto clamp) __attribute__((always_inline)) {
+                std::int64_t n = 0;
+                for (; n + kPair <= states; n += kPair) {
+                    run(n, std::integral_constant<int, kPair>{}, with_y, clamp);
                 }
+                if (n < states) run(n, std::integral_constant<int, 1>{}, with_y, clamp);
+            };
+            // As in the forward pass.
+            const bool safe = dt_largest * A_largest <= kExp2Safe;
+            const std::true_type yes{};
+            const std::false_type no{};
+            if (scan.z.data != nullptr) {
+                safe ? run_all(yes, no) : run_all(yes, yes);
+            } else {
+                safe ? run_all(no, no) : run_all(no, yes);
             }
             store_tile<W>(task, place, scratch, scratch.D_grad + group * G,
                           scratch.bias_grad + group * G);
         }
         const std::int64_t part = (block * scan.batch + batch) * scan.length * states;
-        store_sums(scan, direction, place.first_step, place.steps, scratch.B_grad, out.B + part);
-        store_sums(scan, direction, place.first_step, place.steps, scratch.C_grad, out.C + part);
+        store_sums<W>(scan, direction, place.first_step, place.steps, scratch.sums, out.B + part,
+                      out.C + part);
     }
 }
 
@@ -295,10 +401,15 @@ RS4D_INLINE void backward_task(const BackwardTask& task, std::int64_t number, fl
             load_A<W>(scan, group * G + g * W, scratch.A + (group - first) * size + g * W, G);
         }
     }
+    typename Simd<W>::I largest{};
+    for (std::int64_t i = 0; i < (last - first) * size; i += W) {
+        widen<W>(largest, load<W>(scratch.A + i));
+    }
     // A_grad, carry, D_grad and bias_grad are adjacent.
-    std::fill(scratch.A_grad, scratch.dt, 0.0f);
+    std::fill(scratch.A_grad, scratch.B, 0.0f);
     for (std::int64_t index = 0; index < scan.directions; ++index) {
-        backward_direction<W>(task, index, batch, block, first, last, scratch);
+        backward_direction<W>(task, index, batch, block, first, last, scratch,
+                              largest_lane<W>(largest));
     }
     for (std::int64_t group = first; group < last; ++group) {
         for (std::int64_t i = 0; i < G && group * G + i < scan.channels; ++i) {

@@ -23,7 +23,7 @@ RS4D_INLINE std::int64_t vectors_of(const Scan& scan) {
 template <int W>
 RS4D_INLINE std::int64_t forward_scratch(const Scan& scan, std::int64_t blocks) {
     const std::int64_t vectors = (vectors_of<W>(scan) + blocks - 1) / blocks + 1;
-    return vectors * (2 * scan.states + 1 + scan.delta_rank) * W + 3 * kChunk * W;
+    return vectors * (2 * scan.states + 1 + scan.delta_rank) * W + 3 * kLongChunk * W;
 }
 
 // A tile's delta before bias and softplus, where it comes from a bottleneck: two steps at a time share
@@ -118,17 +118,17 @@ RS4D_INLINE void finish_tile(const ForwardTask& task, std::int64_t index, std::i
 
 // What a tile reads and writes in memory, to be asked for while the tile before it is computed.
 RS4D_INLINE void look_ahead(const ForwardTask& task, std::int64_t index, std::int64_t batch,
-                            std::int64_t chunk, std::int64_t channel, Ahead (&ahead)[kAheads]) {
+                            std::int64_t first_step, std::int64_t steps, std::int64_t channel,
+                            Ahead (&ahead)[kAheads]) {
     const Scan& scan = *task.scan;
     const Direction& direction = scan.direction[index];
-    const std::int64_t first_step = chunk * kChunk;
     const bool gated = index + 1 == scan.directions && scan.z.data != nullptr;
     const Rows* arrays[kAheads] = {&direction.u, scan.delta_rank > 0 ? nullptr : &direction.delta,
                                    &task.y, gated ? &scan.z : nullptr};
     for (std::int64_t k = 0; k < kAheads; ++k) {
         ahead[k] = Ahead{nullptr, 0};
         // A chunk cut short has fewer rows than the loop that asks for them has steps.
-        if (arrays[k] == nullptr || first_step + kChunk > scan.length) continue;
+        if (arrays[k] == nullptr || first_step + steps > scan.length) continue;
         ahead[k] = Ahead{row_at(scan, *arrays[k], direction, batch, first_step) + channel,
                          step_stride(*arrays[k], direction)};
     }
@@ -157,9 +157,9 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
     float* A = scratch;
     float* h = A + (last - first) * per_vector;
     float* dt = h + (last - first) * per_vector;
-    float* du = dt + kChunk * W;
-    float* y = du + kChunk * W;
-    float* delta_weight = y + kChunk * W;
+    float* du = dt + kLongChunk * W;
+    float* y = du + kLongChunk * W;
+    float* delta_weight = y + kLongChunk * W;
     float* A_largest = delta_weight + (last - first) * scan.delta_rank * W;  // one for each vector
     Ahead ahead[kAheads];
 
@@ -178,9 +178,9 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
     for (std::int64_t index = 0; index < scan.directions; ++index) {
         const Direction& direction = scan.direction[index];
         std::fill(h, h + (last - first) * per_vector, 0.0f);
-        for (std::int64_t chunk = 0; chunk < chunks_of(scan); ++chunk) {
-            const std::int64_t first_step = chunk * kChunk;
-            const std::int64_t steps = std::min(kChunk, scan.length - first_step);
+        const std::int64_t chunk = direction.boundaries != nullptr ? kChunk : kLongChunk;
+        for (std::int64_t first_step = 0; first_step < scan.length; first_step += chunk) {
+            const std::int64_t steps = std::min(chunk, scan.length - first_step);
             const float* B = row_at(scan, direction.B, direction, batch, first_step);
             const float* C = row_at(scan, direction.C, direction, batch, first_step);
             for (std::int64_t v = first; v < last; ++v) {
@@ -188,15 +188,16 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                 float* state = h + (v - first) * per_vector;
                 if (direction.boundaries != nullptr) {
                     keep_boundary<W>(scan, state, channel,
-                                     direction.boundaries + (batch * chunks_of(scan) + chunk) *
-                                                                states * padded_channels(scan));
+                                     direction.boundaries +
+                                         (batch * chunks_of(scan) + first_step / kChunk) * states *
+                                             padded_channels(scan));
                 }
                 const float dt_largest = read_tile<W>(
                     scan, direction, batch, first_step, steps, channel,
                     delta_weight + (v - first) * scan.delta_rank * W, dt, du, y);
                 const bool at_end = v + 1 == last;
-                look_ahead(task, index, batch, chunk + at_end, at_end ? first * W : channel + W,
-                           ahead);
+                look_ahead(task, index, batch, first_step + at_end * chunk, chunk,
+                           at_end ? first * W : channel + W, ahead);
                 const auto advance_tile = [&](auto clamp) __attribute__((always_inline)) {
                     advance_all<W, decltype(clamp)::value>(
                         states, steps, W, dt, du, y, B, step_stride(direction.B, direction), C,

@@ -69,6 +69,34 @@ RS4D_INLINE Vec<4> fold(Vec<16> v) {
     return fold(low + high);
 }
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define RS4D_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define RS4D_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, typename Simd<W>::I{__VA_ARGS__})
+#endif
+
+// Lanes of both vectors, alternating: the lower (HIGH: upper) half of each four.
+template <bool HIGH, typename V>
+RS4D_INLINE V alternate(V a, V b) {
+    constexpr int W = sizeof(V) / sizeof(float), H = HIGH ? 2 : 0;
+    if constexpr (W == 16) {
+        return RS4D_SHUFFLE(a, b, H, H + 16, H + 1, H + 17, H + 4, H + 20, H + 5, H + 21,
+                            H + 8, H + 24, H + 9, H + 25, H + 12, H + 28, H + 13, H + 29);
+    } else if constexpr (W == 8) {
+        return RS4D_SHUFFLE(a, b, H, H + 8, H + 1, H + 9, H + 4, H + 12, H + 5, H + 13);
+    } else {
+        return RS4D_SHUFFLE(a, b, H, H + 4, H + 1, H + 5);
+    }
+}
+
+// Of each four lanes, the sums of a's, b's, c's and d's.
+template <typename V>
+RS4D_INLINE V quarter_sums(V a, V b, V c, V d) {
+    const V ac = alternate<false>(a, c) + alternate<true>(a, c);
+    const V bd = alternate<false>(b, d) + alternate<true>(b, d);
+    return alternate<false>(ac, bd) + alternate<true>(ac, bd);
+}
+
 // x = k + f with a whole k and |f| <= 1/2. `shifted` is k + kMagic: adding 1.5 * 2^23 leaves the rounded
 // x in the low bits of the mantissa; + 127 is the bias of the exponent, to which a shift moves them.
 constexpr float kMagic = 12582912.0f + 127.0f;
