@@ -20,11 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         own = kinds.add_parser(name, help=text, description=work.__doc__)
         add_kind(own)
+        own.add_argument('--threads', type=int, default=0, help='0: as PyTorch chooses')
         own.set_defaults(work=work)
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure."""
+    import torch
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
     args.work(args)
 
 
@@ -36,7 +41,6 @@ def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
     add('--modes', nargs='+', choices=['infer', 'train'], default=['infer'])
     add('--rounds', type=int, default=5, help='turns of each encoder')
     add('--warmup', type=int, default=1, help='turns before those that count; 0 for a slow peer')
-    add('--threads', type=int, default=0, help='0: as PyTorch chooses')
     add('--device', default='cpu', help='cpu or cuda')
     add('--no-memory', action='store_true', help='leave out peak memory')
     add('--with-cp', action='store_true', help='activation checkpointing of RSMamba')
@@ -44,13 +48,12 @@ def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _encoders(args: argparse.Namespace) -> None:
-    """Compare encoders at several input sizes; write JSON, a Markdown table and a plot.
+    """Compare encoders at several input sizes; write JSON and a Markdown table.
 
     Peak memory is measured in a fresh process for each.
     """
     from rs4d.analysis.benchmark.comparison import compare_encoders
 
-    _use_threads(args.threads)
     compare_encoders(args)
 
 
@@ -58,16 +61,14 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--shape', nargs=4, type=int, default=[1, 4096, 512, 16], metavar=tuple('BLDN'))
     add('--rounds', type=int, default=5, help='turns of each engine')
-    add('--threads', type=int, default=0, help='0: as PyTorch chooses')
     add('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder')
 
 
 def _scan(args: argparse.Namespace) -> None:
     """Time every engine of the selective scan that runs here."""
-    from rs4d.analysis.benchmark.comparison import compare_engines
+    from rs4d.analysis.benchmark.scan import compare_engines
 
-    _use_threads(args.threads)
-    compare_engines(args)
+    compare_engines(tuple(args.shape), args.rounds, args.out)
 
 
 def _memory_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +78,6 @@ def _memory_arguments(parser: argparse.ArgumentParser) -> None:
     add('--instances', type=int, default=20, help='objects of an image, default: %(default)s')
     add('--batch-size', type=int, default=1, help='images of a step, default: %(default)s')
     add('--steps', type=int, default=2, help='default: %(default)s, as Adam fills its moments')
-    add('--threads', type=int, default=0, help='0: as PyTorch chooses')
 
 
 def _memory(args: argparse.Namespace) -> None:
@@ -90,7 +90,6 @@ def _memory(args: argparse.Namespace) -> None:
     from rs4d.config import load_config
 
     load_config(args.config)  # what is wrong with it is said here, not by the other process
-    _use_threads(args.threads)
     found = training_memory(args.config, args.size, args.instances, args.batch_size, args.steps)
     print(f'config       {args.config}')
     print(f'input        {args.batch_size} x 3 x {args.size} x {args.size}')
@@ -102,10 +101,3 @@ def _memory(args: argparse.Namespace) -> None:
         print(f'masks        {found.masks} decoded in a step')
     print(f'peak         {found.peak / 1024:.2f} GiB')
     print(f'  libraries  {found.libraries / 1024:.2f} GiB, before the model was built')
-
-
-def _use_threads(number: int) -> None:
-    import torch
-
-    if number:
-        torch.set_num_threads(number)

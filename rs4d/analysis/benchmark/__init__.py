@@ -1,4 +1,4 @@
-"""Measuring: interleaved timing, peers to compare with, and tables and plots of the result."""
+"""Measuring encoders, the scan's engines and training steps."""
 
 from .peers import HuggingFaceRSMamba
 from .timing import Spread, interleave, ratio, spread

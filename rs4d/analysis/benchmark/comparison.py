@@ -1,4 +1,4 @@
-"""Comparing encoders and scan engines: what `rs4d benchmark encoders` and `scan` print and write."""
+"""Comparing encoders: what `rs4d benchmark encoders` prints and writes."""
 
 import argparse
 import gc
@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -15,61 +16,47 @@ import rs4d
 from rs4d.analysis.complexity import count_complexity
 from rs4d.errors import SetupError
 from rs4d.files import write_json, write_text
-from rs4d.ops import available_engines
-from rs4d.ops.cpu import library as cpu_kernels
 
-from .encoders import ENCODERS, build_encoder
+from .encoders import build_encoder, make_step
 from .memory import peak_memory
-from .report import Record, markdown_table, plot_scaling, with_spread
-from .scan import time_engines
-from .steps import make_step
 from .timing import interleave, ratio, spread
+
+HEADER = (
+    '| encoder | side | mode | parameters (M) | multiply-adds (G) | GFLOPs | seconds '
+    '| images/s | peak MiB | times faster than the baseline |',
+    '|---|---|---|---|---|---|---|---|---|---|',
+)
 
 
 def compare_encoders(args: argparse.Namespace) -> None:
-    """Measure encoders at several sizes; print and write a table, a plot and the records.
+    """Measure encoders at several sizes; print and write a table and the records.
 
     Args:
         args: The command line of ``rs4d benchmark encoders``.
 
     Raises:
-        SetupError: There is no encoder of a name.
+        SetupError: The baseline is not measured.
     """
     baseline = args.baseline or args.encoders[-1]
-    unknown = [name for name in args.encoders if name not in ENCODERS]
-    if unknown:
-        raise SetupError(f'No encoder {", ".join(unknown)}; choose from {", ".join(ENCODERS)}.')
     if baseline not in args.encoders:
         raise SetupError(f'--baseline {baseline} is not one of --encoders.')
-    header = conditions()
-    records: list[Record] = []
+    records: list[dict[str, Any]] = []
     for mode in args.modes:
         for side in args.sides:
             records += _measure(args, baseline, side, mode)
-            print(markdown_table(records[-len(args.encoders) :]), flush=True)
             # After each size, so that a run that is stopped leaves what it has.
-            content = dict(conditions=header, records=records)
+            content = dict(conditions=conditions(), records=records)
             write_json(args.out / 'benchmark.json', content, indent=2)
-    plot_scaling(records, args.out / 'benchmark.png')
-    lines = [f'Baseline: {baseline}.', '', markdown_table(records)]
-    _finish(args.out / 'benchmark.md', header, lines)
+            table = [*HEADER, *map(_row, records)]
+            write_table(args.out / 'benchmark.md', [f'Baseline: {baseline}.', '', *table])
 
 
-def compare_engines(args: argparse.Namespace) -> None:
-    """Time the engines of the selective scan alone; print and write a table.
-
-    Args:
-        args: The command line of ``rs4d benchmark scan``.
-    """
-    lines = _measure_engines(args.shape, args.rounds)
-    lines += ['', *(f'- {name}: {status}' for name, status in available_engines().items())]
-    _finish(args.out / 'scan_engines.md', conditions(), lines)
-
-
-def _finish(file: Path, header: dict[str, str | int], lines: Sequence[str]) -> None:
-    text = '\n'.join([*(f'- {key}: {value}' for key, value in header.items()), '', *lines])
+def write_table(file: Path, lines: Sequence[str]) -> None:
+    """Print and write a table below the conditions under which it was made."""
+    header = [f'- {key}: {value}' for key, value in conditions().items()]
+    text = '\n'.join([*header, '', *lines])
     write_text(file, text + '\n')
-    print(f'{text}\n\nWritten to {file.parent}')
+    print(f'{text}\n\nWritten to {file.parent}', flush=True)
 
 
 def conditions() -> dict[str, str | int]:
@@ -94,29 +81,26 @@ def _processor_name() -> str:
     return names[0] if names else platform.processor()
 
 
-def _measure(args: argparse.Namespace, baseline: str, side: int, mode: str) -> list[Record]:
+def _measure(args: argparse.Namespace, baseline: str, side: int, mode: str) -> list[dict[str, Any]]:
     """Measure all encoders at one size in one mode."""
     training = mode == 'train'
-    models = {name: build_encoder(name, side).to(args.device) for name in args.encoders}
-    if args.with_cp:
-        for model in models.values():
-            if hasattr(model, 'with_cp'):
-                setattr(model, 'with_cp', True)  # noqa: B010 - modules have no such attribute to mypy
+    models = {
+        name: build_encoder(name, side, args.with_cp).to(args.device) for name in args.encoders
+    }
     steps = {name: make_step(model, side, training) for name, model in models.items()}
     seconds = interleave(steps, args.rounds, args.warmup)
     records = []
     for name, model in models.items():
         # The peer has no counter of its own: its scan is a loop of small operations.
         counts = not training and not name.endswith('huggingface')
+        cost = count_complexity(model, (side, side)).multiply_adds if counts else None
         records.append(
             dict(
                 encoder=name,
                 side=side,
                 mode=mode,
                 parameters=sum(p.numel() for p in model.parameters()),
-                multiply_adds=count_complexity(model, (side, side)).multiply_adds
-                if counts
-                else None,
+                multiply_adds=cost,
                 seconds=spread(seconds[name]),
                 all_seconds=seconds[name],
                 ratio=ratio(seconds[baseline], seconds[name]),
@@ -132,28 +116,13 @@ def _measure(args: argparse.Namespace, baseline: str, side: int, mode: str) -> l
     return records
 
 
-def _measure_engines(shape: Sequence[int], rounds: int) -> list[str]:
-    """Time the scan's engines and return a Markdown table."""
-    batch, length, channels, states = shape
-    bound = None
-    if cpu_kernels.unavailable_reason() is None:
-        bound = cpu_kernels.exp_throughput(torch.get_num_threads())
-    lines = [
-        f'Scan of (B, L, D, N) = {tuple(shape)}.',
-        '',
-        '| engine | pass | milliseconds | times faster than chunked | of the exponential bound |',
-        '|---|---|---|---|---|',
-    ]
-    for label, seconds in time_engines((batch, length, channels, states), rounds).items():
-        for name, samples in seconds.items():
-            of_bound = '-'
-            if bound is not None and label == 'forward':
-                exponentials = batch * length * channels * states
-                of_bound = f'{exponentials / bound / spread(samples).median:.0%}'
-            lines.append(
-                f'| {name} | {label} | {with_spread(spread([1e3 * x for x in samples]))} '
-                f'| {with_spread(ratio(seconds["chunked"], samples))} | {of_bound} |'
-            )
-    if bound is not None:
-        lines += ['', f'Bound: {bound / 1e9:.2f} G exponentials a second on the same threads.']
-    return lines
+def _row(record: dict[str, Any]) -> str:
+    cost, peak = record['multiply_adds'], record['peak_mib']
+    # Counted for inference; training does about three times the work and is not counted.
+    counted = f'{cost / 1e9:.0f} | {2 * cost / 1e9:.0f}' if cost else '- | -'
+    return (
+        f'| {record["encoder"]} | {record["side"]} | {record["mode"]} '
+        f'| {record["parameters"] / 1e6:.1f} | {counted} '
+        f'| {record["seconds"]} | {1 / record["seconds"].median:.3g} '
+        f'| {"-" if peak is None else f"{peak:.0f}"} | {record["ratio"]} |'
+    )

@@ -11,14 +11,11 @@ import torch
 
 from rs4d.errors import ConfigError, ran_out_of_memory
 
-from .encoders import build_encoder
-from .steps import make_step
-
-MIB = 2**20
+from .encoders import build_encoder, make_step
 
 
 def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function in a process that has done nothing before.
+    """Call a function in a process that has done nothing before, with as many threads as this one.
 
     Args:
         function: One that a module has by its name.
@@ -27,7 +24,9 @@ def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
     Returns:
         What it returns, or None if the process ran out of memory.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+    threads = (torch.get_num_threads(),)
+    spawn = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(1, spawn, torch.set_num_threads, threads) as pool:
         try:
             return pool.submit(function, *args).result()
         except BrokenProcessPool:
@@ -41,9 +40,8 @@ def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
 def peak_memory(name: str, side: int, training: bool, with_cp: bool = False) -> float | None:
     """Measure the peak memory of one step of an encoder, batch 1, on the CPU.
 
-    A fresh process imports everything, notes its resident memory, builds the encoder and takes one
-    step; the result is the highest resident memory less the one before building. It therefore
-    holds weights, activations, gradients and the kernels' scratch, but not the libraries.
+    It is the highest resident memory of a fresh process less the one before building: weights,
+    activations, gradients and the kernels' scratch, but not the libraries.
 
     Args:
         name: Encoder, a key of ``rs4d.analysis.benchmark.encoders.ENCODERS``.
@@ -54,34 +52,26 @@ def peak_memory(name: str, side: int, training: bool, with_cp: bool = False) -> 
     Returns:
         MiB, or None if the process was ended for want of memory.
     """
-    return in_fresh_process(_measure, name, side, training, with_cp, torch.get_num_threads())
+    return in_fresh_process(_measure, name, side, training, with_cp)
 
 
 def status_mib(field: str) -> float:
-    """Read a size of this process.
+    """Read a size of this process from ``/proc/self/status``, such as ``'VmRSS'``, in MiB.
 
     ``ru_maxrss`` would not do: it remembers the parent's peak.
 
-    Args:
-        field: A line of ``/proc/self/status``: ``'VmRSS'``, ``'VmHWM'``.
-
-    Returns:
-        MiB.
-
     Raises:
-        ConfigError: If there is no such line, as on other systems than Linux.
+        ConfigError: This system is not Linux.
     """
-    for line in Path('/proc/self/status').read_text().splitlines():
-        if line.startswith(f'{field}:'):
-            return int(line.split()[1]) * 1024 / MIB
-    raise ConfigError(f'/proc/self/status has no {field}; memory is measured on Linux only.')
+    status = Path('/proc/self/status')
+    if not status.is_file():
+        raise ConfigError('Memory is measured on Linux only. Leave it out by --no-memory.')
+    sizes = dict(line.split(':', 1) for line in status.read_text().splitlines())
+    return int(sizes[field].split()[0]) / 1024
 
 
-def _measure(name: str, side: int, training: bool, with_cp: bool, threads: int) -> float:
-    torch.set_num_threads(threads)
+def _measure(name: str, side: int, training: bool, with_cp: bool) -> float:
     before = status_mib('VmRSS')
-    model = build_encoder(name, side)
-    if with_cp:
-        setattr(model, 'with_cp', True)  # noqa: B010 - only some encoders have it
+    model = build_encoder(name, side, with_cp)
     make_step(model, side, training)()
     return status_mib('VmHWM') - before

@@ -1,29 +1,29 @@
-"""Each engine of the selective scan alone."""
+"""Each engine of the selective scan alone: `rs4d benchmark scan`."""
 
+import math
 from functools import partial
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from rs4d.ops import available_engines, selective_scan
+from rs4d.ops.cpu import library as cpu_kernels
 
-from .timing import interleave
+from .comparison import write_table
+from .timing import interleave, ratio, spread
 
 
-def scan_inputs(batch: int, length: int, channels: int, states: int) -> list[Tensor]:
-    """Draw u, delta, A, B, C and D as a trained model has them in size.
+def compare_engines(shape: tuple[int, int, int, int], rounds: int, out: Path) -> None:
+    """Time every engine that can run, forward alone and with backward; print and write a table.
 
     Args:
-        batch: B.
-        length: L.
-        channels: D.
-        states: N.
-
-    Returns:
-        The six tensors of `rs4d.ops.selective_scan`, which require gradients.
+        shape: B, L, D and N.
+        rounds: Times each is measured.
+        out: Folder of the table.
     """
+    batch, length, channels, states = shape
     torch.manual_seed(0)
-    tensors = [
+    drawn = [
         torch.randn(batch, length, channels),
         torch.rand(batch, length, channels) * 0.1,
         -torch.rand(channels, states) * states,
@@ -31,25 +31,7 @@ def scan_inputs(batch: int, length: int, channels: int, states: int) -> list[Ten
         torch.randn(batch, length, states),
         torch.randn(channels),
     ]
-    return [x.requires_grad_() for x in tensors]
-
-
-def time_engines(
-    shape: tuple[int, int, int, int], rounds: int
-) -> dict[str, dict[str, list[float]]]:
-    """Time every engine that can run, forward alone and forward with backward, in turns.
-
-    Args:
-        shape: B, L, D and N.
-        rounds: Times each is measured.
-
-    Returns:
-        For ``'forward'`` and ``'forward + backward'``, seconds of every round by engine.
-    """
-    tensors = scan_inputs(*shape)
-    names = [name for name, status in available_engines().items() if status.available]
-    if not torch.cuda.is_available():
-        names = [name for name in names if name not in ('cuda', 'triton')]
+    tensors = [x.requires_grad_() for x in drawn]
 
     def forward(name: str) -> None:
         with torch.no_grad():
@@ -59,7 +41,30 @@ def time_engines(
         y = selective_scan(*tensors, engine=name)
         torch.autograd.grad(y.sum(), tensors)
 
-    return {
-        label: interleave({name: partial(step, name) for name in names}, rounds)
-        for label, step in (('forward', forward), ('forward + backward', both))
-    }
+    engines = available_engines()
+    names = [name for name, status in engines.items() if status.available]
+    if not torch.cuda.is_available():
+        names = [name for name in names if name not in ('cuda', 'triton')]
+    bound = None
+    if cpu_kernels.unavailable_reason() is None:
+        bound = cpu_kernels.exp_throughput(torch.get_num_threads())
+    lines = [
+        f'Scan of (B, L, D, N) = {tuple(shape)}.',
+        '',
+        '| engine | pass | milliseconds | times faster than chunked | of the exponential bound |',
+        '|---|---|---|---|---|',
+    ]
+    for label, step in (('forward', forward), ('forward + backward', both)):
+        seconds = interleave({name: partial(step, name) for name in names}, rounds)
+        for name, samples in seconds.items():
+            of_bound = '-'
+            if bound is not None and label == 'forward':
+                of_bound = f'{math.prod(shape) / bound / spread(samples).median:.0%}'
+            lines.append(
+                f'| {name} | {label} | {spread([1e3 * x for x in samples])} '
+                f'| {ratio(seconds["chunked"], samples)} | {of_bound} |'
+            )
+    if bound is not None:
+        lines += ['', f'Bound: {bound / 1e9:.2f} G exponentials a second on the same threads.']
+    lines += ['', *(f'- {name}: {status}' for name, status in engines.items())]
+    write_table(out / 'scan_engines.md', lines)

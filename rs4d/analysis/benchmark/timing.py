@@ -9,44 +9,25 @@ import torch
 
 
 class Spread(NamedTuple):
-    """A median with its quartiles, in the unit of the samples.
-
-    Attributes:
-        low: First quartile.
-        median: Median.
-        high: Third quartile.
-    """
+    """A median between its quartiles, in the unit of the samples."""
 
     low: float
     median: float
     high: float
 
+    def __str__(self) -> str:
+        return f'{self.median:.3g} ({self.low:.3g}-{self.high:.3g})'
+
 
 def spread(samples: Sequence[float]) -> Spread:
-    """Summarise samples by median and quartiles.
-
-    Args:
-        samples: One or more.
-
-    Returns:
-        The three; all the same for one sample.
-    """
+    """Summarise one sample or more."""
     if len(samples) == 1:
         return Spread(samples[0], samples[0], samples[0])
-    low, median, high = statistics.quantiles(samples, n=4, method='inclusive')
-    return Spread(low, median, high)
+    return Spread(*statistics.quantiles(samples, n=4, method='inclusive'))
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> Spread:
-    """Summarise how many times longer one candidate took, round by round.
-
-    Args:
-        slow: Seconds of each round.
-        fast: Seconds of the same rounds.
-
-    Returns:
-        Quartiles of slow / fast.
-    """
+    """Summarise slow / fast of the same rounds."""
     return spread([a / b for a, b in zip(slow, fast, strict=True)])
 
 

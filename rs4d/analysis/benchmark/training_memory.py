@@ -35,11 +35,9 @@ class TrainingMemory(NamedTuple):
 def training_memory(
     config: str | Path, side: int, instances: int, batch_size: int = 1, steps: int = 2
 ) -> TrainingMemory | None:
-    """Train a config's model for some steps and measure, on the CPU.
+    """Train a config's model with random weights on noise with rectangles as objects, on the CPU.
 
-    A fresh process builds the model with random weights and takes the steps with the config's
-    optimizer on noise with rectangles as objects. By the second step the optimizer has its moments, so
-    that weights, gradients, moments and activations are all there.
+    By the second step the config's optimizer has its moments.
 
     Args:
         config: The config of a detector.
@@ -51,21 +49,11 @@ def training_memory(
     Returns:
         What was measured, or None if the process was ended for want of memory.
     """
-    numbers = [side, instances, batch_size, steps, torch.get_num_threads()]
-    return in_fresh_process(_measure, str(config), *numbers)
+    return in_fresh_process(_measure, str(config), side, instances, batch_size, steps)
 
 
 def make_batch(side: int, instances: int, batch_size: int) -> dict[str, list]:
-    """Make images of noise with rectangles of the first class.
-
-    Args:
-        side: Height and width in pixels.
-        instances: Objects of an image.
-        batch_size: Images.
-
-    Returns:
-        ``inputs`` and ``data_samples``, as a data loader gives them.
-    """
+    """Make what a data loader gives: images of noise with rectangles of the first class."""
     generator = torch.Generator().manual_seed(0)
     samples = []
     for _ in range(batch_size):
@@ -92,10 +80,7 @@ def make_batch(side: int, instances: int, batch_size: int) -> dict[str, list]:
     return dict(inputs=list(images), data_samples=samples)
 
 
-def _measure(
-    config: str, side: int, instances: int, batch_size: int, steps: int, threads: int
-) -> TrainingMemory:
-    torch.set_num_threads(threads)
+def _measure(config: str, side: int, instances: int, batch_size: int, steps: int) -> TrainingMemory:
     cfg = load_config(config)
     libraries = status_mib('VmRSS')
     decoded = [0]
