@@ -28,6 +28,8 @@ $(STAMP): pyproject.toml setup.py $(wildcard rs4d/ops/cpu/csrc/*)
 		|| echo 'mamba-ssm could not be installed; the test against its reference will be skipped.'
 	@touch $(STAMP)
 
+# Idle OpenMP threads sleep soon: otherwise tests crawl as soon as something else runs.
+test: export GOMP_SPINCOUNT ?= 10000
 test: $(STAMP) lint
 	$(BIN)/python -m pytest
 

@@ -28,6 +28,7 @@ def main(*command: str) -> int:
     cli = importlib.import_module('rs4d.cli')
     args = cli.parse([*command, *sys.argv[1:]])
     if not imported:
+        cli.wait_politely()
         spec.loader.exec_module(sys.modules['rs4d'])
     return cli.run(args)
 

@@ -21,7 +21,7 @@ from rs4d.analysis.config_matrix import (
 from rs4d.analysis.published_ap import PUBLISHED_AP, published_cell
 from rs4d.config import load_config
 from rs4d.config.packages import leaf_configs
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError, SetupError
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs' / 'configs.md'
@@ -131,5 +131,5 @@ def test_table_goes_between_the_marks_only() -> None:
 
 
 def test_folder_without_configs(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match='no configs'):
+    with pytest.raises(ConfigError, match='no configs'):
         leaf_configs(tmp_path)

@@ -1,5 +1,6 @@
 """The command ``rs4d``: it answers at once, and all of its sub-commands have their help."""
 
+import os
 import subprocess
 import sys
 import time
@@ -76,3 +77,24 @@ def test_the_traceback_is_shown_if_asked_for(
     shown = capsys.readouterr().err
     assert 'Traceback' in shown
     assert shown.rstrip().split('\n')[-1].startswith("flops: The config 'configs/nowhere.py'")
+
+
+@pytest.mark.parametrize(('own', 'count'), [({}, '10000'), ({'OMP_WAIT_POLICY': 'active'}, 'None')])
+def test_threads_wait_politely_from_the_start(own: dict[str, str], count: str) -> None:
+    """OpenMP reads how its threads wait when PyTorch is imported."""
+    code = (
+        'import os, sys; sys.argv = ["rs4d", "plot-log", "nowhere"]\n'
+        'class Watch:\n'
+        '    def find_spec(self, name, *rest):\n'
+        '        if name == "torch":\n'
+        '            print("count", os.environ.get("GOMP_SPINCOUNT"))\n'
+        'sys.meta_path.insert(0, Watch())\n'
+        'from rs4d_command import main\n'
+        'main()\n'
+    )
+    names = {'GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'}
+    environment = {key: value for key, value in os.environ.items() if key not in names} | own
+    result = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert f'count {count}\n' in result.stdout
