@@ -50,8 +50,8 @@ def check_checkpoint(model: nn.Module, path: str, source: str, *, complete: bool
             another number of classes, and keep their random weights there.
 
     Raises:
-        SetupError: It is missing, of another size, or of another model.
-        CheckpointMismatchError: It cannot be read.
+        SetupError: It is missing, of another size, or lacks weights.
+        CheckpointMismatchError: It cannot be read, or is of another model.
     """
     if not _is_local(path):
         return
@@ -68,7 +68,7 @@ def check_pretrained(model: nn.Module) -> None:
 
     Raises:
         SetupError: A checkpoint is missing, of another size, or lacks weights.
-        CheckpointMismatchError: One cannot be read.
+        CheckpointMismatchError: One cannot be read, or is of another model.
     """
     for name, module, init in _pretrained_modules(model, 'model'):
         path, source = init['checkpoint'], f'{name}.init_cfg'
@@ -113,11 +113,8 @@ def _compare(
                 raise
     wrong, missing = report.misshapen, report.missing
     start = f"The checkpoint '{path}', named by {source},"
-    if expected and not report.loaded and not wrong:
-        raise SetupError(
-            f'{start} fits no weight of the model: it has names such as {some(weights)}, the model '
-            f'{some(expected)}. It belongs to another model, or a prefix differs.'
-        )
+    if not wrong:
+        report.require_any()
     if not complete:
         counting = [name for name in wrong if _counts_classes(model, name, weights.get(name))]
         wrong = [name for name in wrong if name not in counting]

@@ -49,7 +49,7 @@ def read_weights(checkpoint: str, remedy: str = '') -> dict[str, Tensor]:
 
 def part_of(state_dict: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     """Take the weights of one part of a model, such as ``'image_encoder'``, by its own names."""
-    start = f'{part}.'
+    start = f'{part.removesuffix(".")}.'
     return {k.removeprefix(start): v for k, v in state_dict.items() if k.startswith(start)}
 
 

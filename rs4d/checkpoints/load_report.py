@@ -42,6 +42,20 @@ class LoadReport:
         level = logging.WARNING if self.missing or self.misshapen else logging.INFO
         print_log(str(self), logger='current', level=level)
 
+    def require_any(self) -> None:
+        """Raise if nothing was loaded.
+
+        Raises:
+            CheckpointMismatchError: Nothing was, although the model has weights.
+        """
+        wanted = [*self.missing, *self.misshapen]
+        if not self.loaded and wanted:
+            raise CheckpointMismatchError(
+                f"The checkpoint '{self.source}' loads no weight of {self.model}: the model has names "
+                f'such as {some(wanted)}, the file {some(self.unexpected) or "other shapes"}. It '
+                'belongs to another model, or a prefix differs.'
+            )
+
 
 @contextmanager
 def watched_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
@@ -87,13 +101,7 @@ def logged_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
     """
     with watched_load(model, source) as report:
         yield report
-    wanted = [*report.missing, *report.misshapen]
-    if not report.loaded and wanted:
-        raise CheckpointMismatchError(
-            f"The checkpoint '{source}' loads no weight of {report.model}: the model has names such "
-            f'as {some(wanted)}, the file {some(report.unexpected) or "other shapes"}. It belongs to '
-            'another model, or a prefix differs.'
-        )
+    report.require_any()
     if report.loaded or report.unexpected:
         report.log()
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rs4d.errors import some
 
 from .errors import CheckpointMismatchError
+from .foreign import part_of
 from .load_report import logged_load
 from .reading import TRAINERS, WRAPPERS, state_dict_of
 
@@ -34,12 +35,11 @@ def pretrained_weights(
         CheckpointNotFoundError: The file is not there.
         CheckpointMismatchError: It cannot be read, or nothing of it has the prefix.
     """
-    start = '' if not prefix else prefix.removesuffix('.') + '.'
     content = CheckpointLoader.load_checkpoint(path, map_location, logger='silent')
     own = module.state_dict().keys()
     for wrappers in (TRAINERS, WRAPPERS):
         found = state_dict_of(content, path, wrappers)
-        weights = {k.removeprefix(start): v for k, v in found.items() if k.startswith(start)}
+        weights = part_of(found, prefix) if prefix else found
         if own & weights.keys():
             return weights
     if not weights and own <= found.keys():

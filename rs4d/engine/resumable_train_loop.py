@@ -196,18 +196,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _skip(self, batches: int) -> None:
         """Let the data loader's next iteration leave out the first batches."""
-        batch_sampler, sampler = self.dataloader.batch_sampler, self._sampler()
-        if isinstance(batch_sampler, ResumedBatchSampler):
-            batch_sampler.first_batch = batches
-        elif sampler is not None:
-            sampler.first_sample = batches * self.dataloader.batch_size
+        if isinstance(self.dataloader.batch_sampler, ResumedBatchSampler):
+            self.dataloader.batch_sampler.first_batch = batches
 
     def _sampler(self) -> SeededSampler | None:
-        for owner in (self.dataloader, self.dataloader.batch_sampler):
-            sampler = getattr(owner, 'sampler', None)
-            if isinstance(sampler, SeededSampler):
-                return sampler
-        return None
+        sampler = getattr(self.dataloader.batch_sampler, 'sampler', None)
+        return sampler if isinstance(sampler, SeededSampler) else None
 
     def _waiting_gradients(self) -> dict[str, torch.Tensor] | None:
         if self.runner.optim_wrapper.should_update():

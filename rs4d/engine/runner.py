@@ -1,7 +1,7 @@
 """MMEngine's runner, as it has to be for long runs: resumable, on CPUs and GPUs, sure of its files."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +97,11 @@ class AtomicRunner(Runner):
         return built
 
     @staticmethod
-    def build_dataloader(
-        dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
-    ) -> DataLoader:
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
         """Build a data loader whose workers leave stopping to the training."""
         if isinstance(dataloader, Mapping):
             dataloader = dict(dict(worker_init_fn=dict(type='start_worker')), **dataloader)
-        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def train(self) -> nn.Module:
         """Train, and return the model."""
@@ -111,13 +109,7 @@ class AtomicRunner(Runner):
             remove_parts(self.work_dir, '*.pth')
         return super().train()
 
-    def resume(
-        self,
-        filename: str,
-        resume_optimizer: bool = True,
-        resume_param_scheduler: bool = True,
-        map_location: str | Callable = 'cpu',
-    ) -> None:
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Go on from a checkpoint, within its epoch if it was written there.
 
         Raises:
@@ -126,7 +118,7 @@ class AtomicRunner(Runner):
         """
         self._resuming = True
         try:
-            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+            super().resume(filename, *args, **kwargs)
         finally:
             self._resuming = False
         if self._training_state is not None and isinstance(self.train_loop, ResumableTrainLoop):

@@ -13,7 +13,7 @@ from typing import Any
 from mmdet.registry import DATA_SAMPLERS, DATASETS
 from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.registry import FUNCTIONS
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from .random_state import seeded_random_state
 from .stop_requests import outlive_stop_requests
@@ -49,7 +49,7 @@ class SeededDataset:
 
     def __init__(self, dataset: Any) -> None:
         built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        object.__setattr__(self, 'dataset', built)
+        vars(self)['dataset'] = built
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -69,12 +69,6 @@ class SeededDataset:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.dataset, name, value)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(dataset=self.dataset)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        object.__setattr__(self, 'dataset', state['dataset'])
-
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(Sampler):
@@ -88,10 +82,6 @@ class SeededSampler(Sampler):
         dataset: The data set.
         sampler: Config of the sampler that chooses.
         seed: The run's seed; None draws one that all ranks share.
-
-    Attributes:
-        first_sample: How many of this rank's samples the next iteration leaves out, because they
-            have been trained on.
     """
 
     def __init__(self, dataset: Any, sampler: dict[str, Any], seed: int | None = None) -> None:
@@ -103,12 +93,10 @@ class SeededSampler(Sampler):
         self.dataset = dataset
         self.rank, self.world_size = get_dist_info()
         self.epoch = 0
-        self.first_sample = 0
 
     def __iter__(self) -> Iterator[SeededIndex]:
         epoch = self.epoch
-        indices = itertools.islice(enumerate(self.sampler), self.first_sample, None)
-        for place, index in indices:
+        for place, index in enumerate(self.sampler):
             key = self.seed, epoch, place * self.world_size + self.rank
             yield SeededIndex(index, key)
 
@@ -173,8 +161,8 @@ def seeded_dataloader(cfg: dict[str, Any]) -> dict[str, Any]:
     wrapped = dict(cfg)
     wrapped['dataset'] = dict(type='mmdet.SeededDataset', dataset=cfg['dataset'])
     wrapped['sampler'] = dict(type='mmdet.SeededSampler', sampler=cfg['sampler'])
-    if cfg.get('batch_sampler') is not None:
-        wrapped['batch_sampler'] = dict(
-            type='mmdet.ResumedBatchSampler', batch_sampler=cfg['batch_sampler']
-        )
+    batches = cfg.get('batch_sampler')
+    if batches is None:
+        batches = dict(type=BatchSampler, drop_last=wrapped.pop('drop_last', False))
+    wrapped['batch_sampler'] = dict(type='mmdet.ResumedBatchSampler', batch_sampler=batches)
     return wrapped

@@ -77,7 +77,7 @@ def _describe_data(loader: Any) -> str:
     named = f' of {len(classes)} classes ({", ".join(classes[:5])}{", ..." * (len(classes) > 5)})'
     return (
         f'{len(data)} images{named if classes else ""}, {type(data).__name__}, '
-        f'batches of {loader.batch_size}'
+        f'batches of {loader.batch_sampler.batch_size}'
     )
 
 

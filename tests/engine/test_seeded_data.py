@@ -1,5 +1,6 @@
 """Samples' random numbers belong to them, and what was trained on is not read again."""
 
+import pickle
 import random
 
 import numpy as np
@@ -44,7 +45,7 @@ def loader(workers: int = 0, **more: object) -> DataLoader:
 
 
 def epoch(data: DataLoader, number: int) -> list:
-    data.sampler.set_epoch(number)
+    data.batch_sampler.sampler.set_epoch(number)
     return list(data)
 
 
@@ -74,7 +75,7 @@ def test_starting_within_an_epoch_reads_only_the_rest() -> None:
     data = loader()
     whole = epoch(data, 2)
     data.dataset.dataset.read.clear()
-    data.sampler.first_sample = 4
+    data.batch_sampler.first_batch = 2
     assert epoch(data, 2) == whole[2:]
     assert len(data.dataset.read) == 3
     assert len(data) == 4
@@ -90,11 +91,17 @@ def test_a_batch_sampler_of_another_kind() -> None:
     assert list(data) == whole[1:]
 
 
+def test_the_last_batch_may_be_left_out() -> None:
+    whole = epoch(loader(), 0)
+    assert epoch(loader(drop_last=True), 0) == whole[:3]
+
+
 def test_attributes_are_the_data_sets() -> None:
     data = loader().dataset
     assert data.metainfo == dict(classes=())
     data.pipeline = 'other'
     assert data.dataset.pipeline == 'other'
+    assert pickle.loads(pickle.dumps(data)).pipeline == 'other'
     with pytest.raises(AttributeError):
         data.absent  # noqa: B018 - it raises
 
