@@ -168,7 +168,7 @@ def _check_classes(cfg: Config, model: nn.Module, split: str) -> None:
 
 def _check_sizes(model: Any, loader: Any, split: str) -> None:
     """Check for a few images that the encoders take the size that they come in."""
-    encoders = {}
+    encoders: dict[str, Any] = {}
     for name in ('backbone', 'student', 'teacher'):
         encoder = getattr(model, name, None)
         encoder = getattr(encoder, 'encoder', encoder)  # a frozen teacher holds one
