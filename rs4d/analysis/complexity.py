@@ -275,19 +275,22 @@ def _backbone_apart(backbone: nn.Module, device: torch.device) -> Iterator[None]
 
 @contextmanager
 def _all_instances(model: nn.Module) -> Iterator[None]:
-    """Let every head keep as many boxes as its ``test_cfg`` allows, whatever their scores."""
-    heads: list[Any] = [
-        module for module in model.modules() if isinstance(getattr(module, 'test_cfg', None), dict)
+    """Let every head keep as many boxes as its ``test_cfg`` allows, and decode whole masks."""
+    settings: list[tuple[Any, str, Any]] = [
+        (module, name, getattr(module, name))
+        for module in model.modules()
+        for name in ('test_cfg', 'mask_margin')
+        if isinstance(getattr(module, name, None), dict | float)
     ]
-    settings = [head.test_cfg for head in heads]
-    for head in heads:
-        head.test_cfg = deepcopy(head.test_cfg)
-        _keep_all(head.test_cfg)
+    for head, name, setting in settings:
+        setattr(head, name, deepcopy(setting) if name == 'test_cfg' else None)
+        if name == 'test_cfg':
+            _keep_all(head.test_cfg)
     try:
         yield
     finally:
-        for head, setting in zip(heads, settings, strict=True):
-            head.test_cfg = setting
+        for head, name, setting in settings:
+            setattr(head, name, setting)
 
 
 def _keep_all(cfg: dict[str, Any]) -> None:

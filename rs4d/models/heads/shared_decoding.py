@@ -243,7 +243,9 @@ def _update(layer: Any, tokens: Tensor, seen: Tensor) -> Tensor:
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return total + a @ b; without gradients in the memory of ``total``."""
-    return torch.baddbmm(total, a, b) if torch.is_grad_enabled() else total.baddbmm_(a, b)
+    if torch.is_grad_enabled():
+        return torch.baddbmm(total, a, b)
+    return torch.baddbmm(total, a, b, out=total)
 
 
 def _gelu(x: Tensor) -> Tensor:
