@@ -18,7 +18,6 @@ from .common import add_config_arguments, read_config
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from rs4d.distillation.teacher_cache.filling import Work
     from rs4d.distillation.teacher_cache.images import ImagesToCache
 
 
@@ -28,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--out', help="folder of the cache (default: the config's teacher_cache)")
     add('--splits', nargs='+', default=['train', 'val'], metavar='SPLIT')
-    add('--dry-run', action='store_true', help='estimate disk and time, and end')
     add('--verify', action='store_true', help='check an existing cache, and end')
     add('--rank', type=int, help='which of the processes this is, from 0')
     add('--world-size', type=int, help='how many processes there are')
@@ -116,13 +114,18 @@ def _from_launcher(names: Sequence[str], default: int) -> int:
 
 
 def _fill(args: argparse.Namespace, cfg: 'Config', images: 'ImagesToCache') -> None:
-    """Estimate; and encode, unless that was all."""
+    """Say what is left to do, and do this rank's part."""
     import torch
     from mmengine.runner import set_random_seed
     from tqdm import tqdm
 
-    from rs4d.distillation.teacher_cache import KeySet, TeacherCacheWriter, filling, hash_keys
-    from rs4d.distillation.teacher_cache.index import cached_keys
+    from rs4d.distillation.teacher_cache import (
+        KeySet,
+        TeacherCacheWriter,
+        cached_keys,
+        filling,
+        hash_keys,
+    )
 
     images.require_repeatable()
     # A teacher without a checkpoint is then the same in every process.
@@ -130,16 +133,20 @@ def _fill(args: argparse.Namespace, cfg: 'Config', images: 'ImagesToCache') -> N
     encoder = filling.TeacherEncoder(cfg, torch.device(args.device), args.dtype)
     ranks, loading = (args.rank, args.world_size), (args.batch_size, args.num_workers)
     folder = Path(args.out)
-    if args.dry_run:
-        work = filling.plan_work(images, encoder, folder, cached_keys(folder), *ranks, *loading)
-        _report(args, images, work)
-        return
     with TeacherCacheWriter(folder, *ranks, args.images_per_shard) as writer:
-        work = filling.plan_work(images, encoder, folder, writer.done, *ranks, *loading)
-        _report(args, images, work)
-        work.require_space(folder)
-        with tqdm(total=len(work.rows), unit='images', disable=not args.shows) as bar:
-            for image in filling.fill_cache(work, images, encoder, writer, *loading):
+        filling.require_readable(folder, images)
+        known = writer.done, KeySet(hash_keys(writer.skipped))
+        left, missing = len(images.missing(writer.done)), len(images.missing(*known))
+        rows = images.missing(*known, rank=args.rank, world_size=args.world_size)
+        if args.shows:
+            unread = f' and {left - missing} known to be unreadable' if left > missing else ''
+            print(
+                f"{len(images)} images, {len(images) - left} of them in the cache '{folder}' already"
+                f'{unread}; rank {args.rank} of {args.world_size} encodes {len(rows)}.',
+                flush=True,
+            )
+        with tqdm(total=len(rows), unit='images', disable=not args.shows) as bar:
+            for image in filling.fill_cache(rows, images, encoder, writer, *loading):
                 bar.update()
                 if image.pixels is None:
                     bar.write(f'Skipped: {image.problem}')
@@ -151,40 +158,18 @@ def _fill(args: argparse.Namespace, cfg: 'Config', images: 'ImagesToCache') -> N
     print(f"Rank {args.rank} of {args.world_size} has done its part of '{folder}'{rest}.")
 
 
-def _report(args: argparse.Namespace, images: 'ImagesToCache', work: 'Work') -> None:
-    """Print what is left to do and what it will take."""
-    from tqdm import tqdm
-
-    from rs4d.distillation.teacher_cache.filling import GIB, free_space
-
-    if not args.shows:
-        return
-    unread = f' and {work.unreadable} known to be unreadable' if work.unreadable else ''
-    print(
-        f"{len(images)} images, {work.done} of them in the cache '{args.out}' already{unread}; "
-        f'rank {args.rank} of {args.world_size} encodes {len(work.rows)}.'
-    )
-    if work.header is not None:
-        maps = ', '.join(
-            f'{name} {"x".join(map(str, shape))}' for name, shape in work.header.maps.items()
-        )
-        time = tqdm.format_interval(work.seconds)
-        print(
-            f'Maps: {maps}; {work.header.bytes_per_image / 2**20:.3f} MiB an image.\n'
-            f'Disk: {work.bytes / GIB:.3f} GiB for the {work.missing} missing images of all ranks, '
-            f'{free_space(args.out) / GIB:.1f} GiB free.\n'
-            f'Time: about {time} for this rank ({len(work.rows) / work.seconds:.2f} images/s).',
-            flush=True,
-        )
-
-
 def _verify(args: argparse.Namespace, images: 'ImagesToCache') -> None:
     """Compare the cache with its checksums and with the images of the config."""
     from tqdm import tqdm
 
-    from rs4d.distillation.teacher_cache import TeacherCacheError, verify_cache
-    from rs4d.distillation.teacher_cache.filling import skipped_of
-    from rs4d.distillation.teacher_cache.index import cached_keys
+    from rs4d.distillation.teacher_cache import (
+        KeySet,
+        TeacherCacheError,
+        cached_keys,
+        filling,
+        hash_keys,
+        verify_cache,
+    )
     from rs4d.errors import some
 
     with tqdm(unit='shards', disable=not args.shows) as bar:
@@ -193,7 +178,13 @@ def _verify(args: argparse.Namespace, images: 'ImagesToCache') -> None:
             bar.total = total
             bar.update()
 
-        problems = verify_cache(args.out, images.keys(), args.rank, args.world_size, show)
+        problems = verify_cache(args.out, args.rank, args.world_size, show)
+    filling.require_readable(args.out, images)
+    cached, skipped = cached_keys(Path(args.out)), filling.skipped_of(args.out, images)
+    missing = images.missing(cached, KeySet(hash_keys(skipped)))
+    if len(missing):
+        names = some([images.key(row) for row in missing[:4]])
+        problems.append(f'{len(missing)} of {len(images)} images are missing: {names}.')
     for problem in problems:
         print(problem)
     if problems:
@@ -202,14 +193,13 @@ def _verify(args: argparse.Namespace, images: 'ImagesToCache') -> None:
             'shards that are named, if any, and run: '
             f'{shlex.join(["rs4d", "cache-teacher", args.config, "--out", args.out])}'
         )
-    cached = cached_keys(Path(args.out))
-    skipped = [key for key in skipped_of(args.out, images) if key not in cached]
-    if skipped:
+    unread = [key for key in skipped if key not in cached]
+    if unread:
         print(
-            f'{len(skipped)} of {len(images)} images could not be read when the cache was made and '
-            f'are not in it: {some(skipped)}.'
+            f'{len(unread)} of {len(images)} images could not be read when the cache was made and '
+            f'are not in it: {some(unread)}.'
         )
     print(
-        f"The teacher cache '{args.out}' is whole: {len(images) - len(skipped)} images, every "
+        f"The teacher cache '{args.out}' is whole: {len(images) - len(unread)} images, every "
         'checksum is right.'
     )

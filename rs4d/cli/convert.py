@@ -58,14 +58,6 @@ def _add_whu(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('root', help='folder with {train,val,test}/{image,label}/*.tif')
     add('--splits', nargs='+', choices=['train', 'val', 'test'], help='default: those that exist')
-    add(
-        '--connectivity',
-        type=int,
-        choices=(4, 8),
-        default=8,
-        help='8 (default) joins pixels that touch at a corner into one building, 4 does not',
-    )
-    add('--min-area', type=int, default=1, help='leave out buildings below so many pixels')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -73,8 +65,7 @@ def run(args: argparse.Namespace) -> None:
     if args.kind == 'whu2coco':
         from rs4d.datasets.converters import convert_whu
 
-        splits, connectivity = args.splits, args.connectivity
-        for file in convert_whu(args.root, splits, connectivity, args.min_area, args.overwrite):
+        for file in convert_whu(args.root, args.splits, args.overwrite):
             print(file)
         return
     from rs4d.checkpoints.conversion import convert_encoder

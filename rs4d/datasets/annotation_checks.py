@@ -43,11 +43,7 @@ class CheckedAnnotations:
     used: list[dict[str, Any]]
 
     def refuse(self, ann_file: str | os.PathLike, log: bool = True) -> None:
-        """Raise with all that is fatal, and log the rest.
-
-        Args:
-            ann_file: The file's path, for messages.
-            log: Whether warnings are logged.
+        """Raise with all that is fatal, and log the rest if ``log`` says so.
 
         Raises:
             AnnotationError: At least one finding is an error.
@@ -76,9 +72,6 @@ def check_annotations(
         classes: The class names whose instances are used; none means all.
         allow_more: Whether the file may have other categories, whose instances are left out.
         subset: The data set's name in the report.
-
-    Returns:
-        The findings, and what can be used.
     """
     found = Findings(subset, ANNOTATION_FAULTS)
     whole = {section: _whole_entries(found, section, coco[section]) for section in _SECTIONS}
@@ -87,8 +80,7 @@ def check_annotations(
     names = {c['id']: c['name'] for c in whole['categories']}
     used = _check_instances(found, whole, names, set(classes or names.values()))
     seen = {names[annotation['category_id']] for annotation in used}
-    idle = [name for name in classes or names.values() if name in names.values()]
-    idle = [name for name in idle if name not in seen]
+    idle = [n for n in classes or names.values() if n in names.values() and n not in seen]
     if used:
         found.add_all('classes without instances', idle, str)
     return CheckedAnnotations(found.all(), whole['images'], used)
@@ -96,31 +88,28 @@ def check_annotations(
 
 def _whole_entries(found: Findings, section: str, entries: list[Any]) -> list[dict[str, Any]]:
     """Return the entries that have all keys, and ids and names of the right kind."""
-    keys = set(_SECTIONS[section])
-    ids, texts = keys.intersection(_IDS), keys.intersection(_NAMES)
+    keys = _SECTIONS[section]
+    checks = [(k, _is_id) for k in keys if k in _IDS] + [(k, _is_name) for k in keys if k in _NAMES]
     whole = []
     for position, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not keys <= entry.keys():
-            missing = [
-                k for k in _SECTIONS[section] if not isinstance(entry, dict) or k not in entry
-            ]
+        missing = [k for k in keys if k not in entry] if isinstance(entry, dict) else keys
+        if missing:
             found.add('missing keys', f'{section}[{position}] lacks {", ".join(missing)}')
             continue
-        wrong = [k for k in ids if not _is_id(entry[k])]
-        wrong += [k for k in texts if not _is_name(entry[k])]
+        wrong = [k for k, good in checks if not good(entry[k])]
         if wrong:
             found.add('malformed ids', f'{section}[{position}] has {wrong[0]}={entry[wrong[0]]!r}')
         else:
             whole.append(entry)
     if len({isinstance(entry['id'], str) for entry in whole}) > 1:
         found.add('malformed ids', f'{section} has numbers and texts as ids')
-    for name, count in _repeated(entry['id'] for entry in whole):
+    for name, count in Counter(entry['id'] for entry in whole).items():
         for _ in range(count - 1):
             found.add('duplicate ids', f'id {name!r} more than once in {section}')
-    if section == 'images':
-        found.add_all('file listed twice', _repeated(e['file_name'] for e in whole), _first)
-    if section == 'categories':
-        found.add_all('category named twice', _repeated(e['name'] for e in whole), _first)
+    twins = dict(images='file listed twice', categories='category named twice')
+    if section in twins:
+        named = Counter(entry[k] for entry in whole for k in keys if k in _NAMES)
+        found.add_all(twins[section], [name for name, count in named.items() if count > 1], str)
     return whole
 
 
@@ -176,12 +165,8 @@ def _check_instances(
     )
     outside &= ~empty
     inside = ~(empty | outside)
-    beyond = inside & (
-        (x + width > right + _SLACK)
-        | (y + height > bottom + _SLACK)
-        | (x < -_SLACK)
-        | (y < -_SLACK)
-    )
+    over = (x + width - right, y + height - bottom, -x, -y)
+    beyond = inside & (np.maximum.reduce(over) > _SLACK)
     crossed = beyond.sum() + outside.sum() > (inside.sum() + outside.sum()) / 2
     found.add_all('empty boxes', np.flatnonzero(empty), describe)
     found.add_all('boxes outside', np.flatnonzero(outside), describe)
@@ -239,11 +224,3 @@ def _numbers_of(
 
 def _name(annotation: Mapping[str, Any]) -> str:
     return f'annotation {annotation["id"]!r}'
-
-
-def _first(pair: tuple[Any, int]) -> str:
-    return str(pair[0])
-
-
-def _repeated(names: Any) -> list[tuple[Any, int]]:
-    return [(name, count) for name, count in Counter(names).items() if count > 1]

@@ -21,12 +21,6 @@ class ExplainBrokenImages:
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one sample.
 
-        Args:
-            idx: Index of the sample.
-
-        Returns:
-            What the pipeline returns.
-
         Raises:
             DatasetNotFoundError: The image has vanished.
             ImageDecodeError: The image does not decode.
@@ -71,16 +65,7 @@ class RemoteSensingCocoDataset(ExplainBrokenImages, CocoDataset):
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read and check the files.
-
-        Returns:
-            One dict per image, with its ``instances``.
-
-        Raises:
-            DatasetNotFoundError: A folder or file is missing.
-            AnnotationError: The annotation file does not fit the config or the images.
-            ImageDecodeError: One of the images opened is broken.
-        """
+        """Read and check the files: a dict per image, with its ``instances``; see the class."""
         remedy = f'{self.HOW_TO_GET} {_SET_ROOT}'
         # Image files behind a remote storage backend are left to that backend.
         local = self.backend_args is None

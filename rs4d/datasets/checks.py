@@ -12,12 +12,7 @@ from .image_reading import image_size
 
 
 def require_folder(path: str | os.PathLike, what: str, remedy: str) -> None:
-    """Raise unless a folder exists.
-
-    Args:
-        path: The folder.
-        what: What it is, for the message: ``'data root'``, ``'image folder'``.
-        remedy: What to do, as one or more sentences.
+    """Raise unless a folder exists; ``what`` it is, and the ``remedy``, go into the message.
 
     Raises:
         DatasetNotFoundError: The folder is absent or not a folder.
@@ -38,7 +33,7 @@ def check_image_files(
     Args:
         images: The list of an annotation file.
         img_dir: Folder to which ``file_name`` is relative.
-        num_sizes: Of how many images, spread evenly over the set, the size is read and compared.
+        num_sizes: Of how many images, spread evenly over the set, the size is compared.
         remedy: What to do when images are missing.
 
     Raises:
@@ -73,14 +68,6 @@ def check_image_files(
 
 
 def spread(items: Sequence[Any], count: int) -> Iterable[Any]:
-    """Choose up to ``count`` items spread evenly over a sequence, the first and last among them.
-
-    Args:
-        items: The sequence.
-        count: How many to choose at most.
-
-    Returns:
-        The chosen items in their order.
-    """
+    """Choose up to ``count`` items spread evenly over a sequence, the first and last among them."""
     count = min(max(count, 0), len(items))
     return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]

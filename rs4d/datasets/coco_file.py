@@ -83,14 +83,7 @@ class CocoIndex(COCO):
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def loadRes(self, resFile: Any) -> Any:
-        """Index predictions.
-
-        Args:
-            resFile: A list of COCO results, or a file with one.
-
-        Returns:
-            Their index, without annotations if there are none.
-        """
+        """Index predictions: a list of COCO results, which may be empty, or a file with one."""
         with contextlib.redirect_stdout(io.StringIO()):
             if isinstance(resFile, list) and not resFile:
                 return self._fill(COCO(), dict(self.dataset, annotations=[]))

@@ -1,14 +1,14 @@
 """Check every data set that a config names, and collect all that is wrong."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from rs4d.config import inner_datasets, is_class_head
+from rs4d.config import inner_datasets
 from rs4d.errors import UserError
 
 from .annotation_checks import check_annotations
@@ -39,10 +39,9 @@ def check_config(cfg: Config, files: bool = True, decode: bool = False) -> Datas
     report = DatasetReport()
     present: dict[str, list[ImageFile]] = {}
     for name, settings in _data_sets(cfg):
-        subset, findings, images = _check_one(cfg, name, settings)
+        subset, findings, images = _check_one(name, settings)
         report.subsets.append(subset)
         report.findings += findings
-        report.findings += _check_heads(cfg, subset)
         if files and images:
             found, present[name] = file_findings(images, name, decode)
             report.findings += found
@@ -52,30 +51,25 @@ def check_config(cfg: Config, files: bool = True, decode: bool = False) -> Datas
 
 def _data_sets(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     """Find the data sets, each once, with the names of the loaders that use it."""
-    leaves: list[tuple[str, dict[str, Any]]] = []
+    merged: list[tuple[list[str], dict[str, Any]]] = []
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
-        if loader and loader.get('dataset'):
-            inner = list(inner_datasets(loader['dataset']))
-            for number, settings in enumerate(inner):
-                name = split if len(inner) == 1 else f'{split}[{number}]'
-                leaves.append((name, settings))
-    merged: list[tuple[list[str], dict[str, Any]]] = []
-    for name, settings in leaves:
-        # How the images are transformed makes no other data set.
-        plain = {k: v for k, v in settings.items() if k not in ('pipeline', 'test_mode')}
-        for names, known in merged:
-            if known == plain:
+        inner = list(inner_datasets(loader['dataset'])) if loader and loader.get('dataset') else []
+        for number, settings in enumerate(inner):
+            name = split if len(inner) == 1 else f'{split}[{number}]'
+            # How the images are transformed makes no other data set.
+            plain = {k: v for k, v in settings.items() if k not in ('pipeline', 'test_mode')}
+            names = next((names for names, known in merged if known == plain), None)
+            if names is None:
+                merged.append(([name], plain))
+            else:
                 names.append(name)
-                break
-        else:
-            merged.append(([name], plain))
     for names, settings in merged:
         yield ', '.join(names), settings
 
 
 def _check_one(
-    cfg: Config, name: str, settings: dict[str, Any]
+    name: str, settings: dict[str, Any]
 ) -> tuple[Subset, list[Finding], list[ImageFile]]:
     subset = Subset(name, str(settings.get('type')), str(settings.get('ann_file') or ''))
     try:
@@ -84,15 +78,13 @@ def _check_one(
         subset.classes = list(dataset.metainfo.get('classes') or ())
         if settings.get('ann_file'):
             subset.source = str(dataset.ann_file)
-            return _check_coco(cfg, subset, dataset)
+            return _check_coco(subset, dataset)
         return _check_unlabelled(subset, dataset)
     except UserError as error:
         return subset, [_failure(error, name)], []
 
 
-def _check_coco(
-    cfg: Config, subset: Subset, dataset: Any
-) -> tuple[Subset, list[Finding], list[ImageFile]]:
+def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], list[ImageFile]]:
     coco = read_coco(dataset.ann_file, getattr(dataset, 'HOW_TO_GET', '') or _REMEDY)
     more = not isinstance(dataset, RemoteSensingCocoDataset) or dataset.allows_more_categories()
     checked = check_annotations(coco, subset.classes, more, subset.name)
@@ -100,7 +92,7 @@ def _check_coco(
     subset.without_instances = len(
         {image['id'] for image in checked.images} - {a['image_id'] for a in checked.used}
     )
-    findings = checked.findings + _check_evaluators(cfg, subset, checked.images)
+    findings = checked.findings
     folder = dataset.data_prefix.get('img', '')
     if folder and not Path(folder).is_dir():
         message = f"The image folder '{folder}' does not exist. {_REMEDY}"
@@ -138,69 +130,3 @@ def _failure(error: UserError, name: str) -> Finding:
     else:
         check = 'unusable data set'
     return Finding(ERROR, check, name, 1, str(error))
-
-
-def wrong_heads(heads: Iterable[tuple[str, Any]], classes: Sequence[str]) -> list[str]:
-    """Find the heads that count other classes than the data set has.
-
-    Args:
-        heads: Dotted names of a model's parts, and what they have as ``num_classes``.
-        classes: The data set's classes.
-
-    Returns:
-        Their settings, such as ``'roi_head.bbox_head.0.num_classes=80'``.
-    """
-    return [
-        f'{name}.num_classes={number}'
-        for name, number in heads
-        if is_class_head(name) and type(number) is int and number != len(classes)
-    ]
-
-
-def _check_heads(cfg: Config, subset: Subset) -> list[Finding]:
-    wrong = wrong_heads(_numbers_of_classes(cfg.get('model'), 'model'), subset.classes)
-    if not subset.classes or not wrong:
-        return []
-    meaning = (
-        f'The data set has {len(subset.classes)} classes. Set num_classes to that, or use the data '
-        'set that the model is for.'
-    )
-    return [Finding(ERROR, 'num_classes', subset.name, len(wrong), meaning, wrong)]
-
-
-def _numbers_of_classes(settings: Any, name: str) -> Iterator[tuple[str, Any]]:
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(settings, Mapping):
-        yield name, settings.get('num_classes')
-        items = settings.items()
-    elif isinstance(settings, (list, tuple)):
-        items = enumerate(settings)
-    for key, value in items:
-        yield from _numbers_of_classes(value, f'{name}.{key}')
-
-
-def _check_evaluators(cfg: Config, subset: Subset, images: list[dict[str, Any]]) -> list[Finding]:
-    """An evaluator that reads another annotation file has to describe the same images."""
-    findings = []
-    for split in subset.name.split(', '):
-        evaluators = cfg.get(f'{split}_evaluator') or []
-        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
-            ann_file = evaluator.get('ann_file')
-            if not ann_file or os.path.realpath(ann_file) == os.path.realpath(subset.source):
-                continue
-            try:
-                content = read_coco(ann_file, f'Check ann_file of {split}_evaluator.')
-            except UserError as error:
-                findings.append(_failure(error, f'{split}_evaluator'))
-                continue
-            described = check_annotations(content, subset.classes).images
-            known = {image['id']: image['file_name'] for image in described}
-            other = [i['file_name'] for i in images if known.get(i['id']) != i['file_name']]
-            if other:
-                meaning = (
-                    f"The evaluator reads '{ann_file}', the data set '{subset.source}', and the "
-                    'evaluator does not know these images. Give both the same file.'
-                )
-                name = 'annotations of the evaluator'
-                findings.append(Finding(ERROR, name, split, len(other), meaning, other[:5]))
-    return findings

@@ -21,14 +21,7 @@ def numbers(values: Any) -> array | None:
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
-    """Encode a mask as COCO's compressed run lengths, ready for JSON.
-
-    Args:
-        mask: (H, W) bool or 0/1.
-
-    Returns:
-        ``{'size': [H, W], 'counts': str}``.
-    """
+    """Encode a mask (H, W) as COCO's compressed run lengths, ``{'size': [H, W], 'counts': str}``."""
     rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return dict(size=[int(v) for v in rle['size']], counts=rle['counts'].decode('ascii'))
 
@@ -85,14 +78,7 @@ class MaskTable:
         self._refused: list[int] = []
 
     def add(self, number: int, segmentation: Any, width: int, height: int) -> None:
-        """Take up one segmentation, and report it if it cannot be one.
-
-        Args:
-            number: Its number.
-            segmentation: Polygons or run lengths.
-            width: Of its image, in pixels.
-            height: Of its image, in pixels.
-        """
+        """Take up polygons or run lengths of an image of this size, or report them."""
         if isinstance(segmentation, dict):
             self._add_mask(number, segmentation, [height, width])
         elif not segmentation or not isinstance(segmentation, list):
@@ -134,10 +120,7 @@ class MaskTable:
         self._pixels.append(int(counts[1::2].sum()))
 
     def measure(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Measure what was taken up.
-
-        Args:
-            count: How many segmentations there are.
+        """Measure what was taken up, of ``count`` segmentations in all.
 
         Returns:
             The extents (N, 4) as left, top, right and bottom in pixels, NaN of those that were

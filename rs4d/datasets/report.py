@@ -55,12 +55,7 @@ class Findings:
         self._found: dict[str, Finding] = {}
 
     def add(self, check: str, example: str = '') -> None:
-        """Count one case.
-
-        Args:
-            check: One of the kinds.
-            example: Where it is.
-        """
+        """Count one case of a kind, and say where it is."""
         finding = self._found.get(check)
         if finding is None:
             severity, meaning = self._kinds[check]
@@ -71,19 +66,9 @@ class Findings:
             finding.examples.append(example)
 
     def add_all(self, check: str, cases: Iterable[Any], describe: Callable[[Any], str]) -> None:
-        """Count many cases.
-
-        Args:
-            check: One of the kinds.
-            cases: The cases.
-            describe: Says of a case where it is.
-        """
+        """Count many cases of a kind; ``describe`` says of one where it is."""
         for number, case in enumerate(cases):
             self.add(check, describe(case) if number < _MAX_EXAMPLES else '')
-
-    def count(self, check: str) -> int:
-        """How many cases of a kind there were."""
-        return self._found[check].count if check in self._found else 0
 
     def all(self) -> list[Finding]:
         """Return all findings, in the order in which their first case was met."""

@@ -5,10 +5,9 @@ from .feature_distiller import FeatureDistiller
 from .frozen_teacher import FrozenTeacher
 from .losses import FeatureLoss
 from .matches import AggregatedMatch, BlockMatch, EmbeddingMatch, FeatureMatch
-from .packing import PackDistillInputs
 from .schedules import AdaptiveSchedule, CorruptionSchedule, FixedSchedule, LinearSchedule
 from .teacher_cache.cached_teacher import CachedTeacher
-from .teacher_cache.loading import LoadTeacherEmbedding
+from .teacher_cache.loading import LoadTeacherEmbedding, PackDistillInputs
 
 __all__ = [
     'AdaptiveSchedule',

@@ -26,28 +26,16 @@ def encode_blocks(encoder: Any, img: Tensor, blocks: Sequence[int] = ()) -> dict
 
     Returns:
         Maps (B, C, h, w) by their names: ``'embedding'``, and ``'block<i>'`` for each block.
-
-    Raises:
-        ConfigError: The encoder has no such block.
     """
     if not blocks:
         return {EMBEDDING: encoder(img)[-1]}
-    for block in blocks:
-        block_channels(encoder, block)
     order = sorted(set(blocks))
     embedding, maps = encoder.forward_intermediates(img, order)
     return {EMBEDDING: embedding} | dict(zip(map(map_name, order), maps, strict=True))
 
 
 def block_channels(encoder: Any, block: int | None) -> int:
-    """Channels of an encoder's map.
-
-    Args:
-        encoder: As in `encode_blocks`.
-        block: A block, counted from 0, or None for the last map.
-
-    Returns:
-        The number of channels.
+    """Channels of an encoder's map of a block, counted from 0, or of its last map (None).
 
     Raises:
         ConfigError: The encoder has no such block.

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from rs4d.errors import ConfigError
 
-from .agreement import mean_cosine, normalised_l1
 from .encoder_maps import block_channels, encode_blocks
 from .frozen_teacher import FrozenTeacher
+from .losses import mean_cosine, normalised_l1
 from .matches import EmbeddingMatch, FeatureMatch, adapter, resize_valid, to_grid
 from .teacher_cache import EMBEDDING, describe_normalisation
 from .teacher_cache.cached_teacher import CachedTeacher
@@ -89,11 +89,18 @@ class FeatureDistiller(BaseModel):
         else:
             self.teacher = CachedTeacher(teacher, teacher_cache, normalisation)
         self.corruption = MODELS.build(corruption or dict(type='NoiseAndMask'))
-        self.adapter = adapter(self.student.embed_dims, self.teacher.embed_dims)
+        own, its = self.student.embed_dims, self.teacher.channels(None)
+        self.adapter = adapter(own, its)
         for match in matches.values():
             match.connect(lambda block: block_channels(self.student, block), self.teacher.channels)
         self.losses = nn.ModuleDict(matches)
-        self._require_trained_adapter(matches)
+        trained = any(isinstance(match, EmbeddingMatch) for match in matches.values())
+        if not trained and not isinstance(self.adapter, nn.Identity):
+            raise ConfigError(
+                f"FeatureDistiller: the student's last map has {own} channels and the teacher's {its}, "
+                'and no EmbeddingMatch in losses trains the convolution between them, which the error '
+                'and the schedule need. Add one, with a small loss_weight if need be.'
+            )
         self._renormalise(teacher_mean, teacher_std)
 
     def init_weights(self) -> None:
@@ -118,14 +125,8 @@ class FeatureDistiller(BaseModel):
         Args:
             inputs: Normalised images (B, 3, H, W).
             data_samples: One for each image; ``img_shape`` says how much of it is not padding.
-            mode: ``'tensor'`` for the student's maps, ``'loss'`` to train, ``'predict'`` to compare
-                on clean images.
-
-        Returns:
-            The student's maps, the dict of :meth:`loss`, or the list of :meth:`predict`.
-
-        Raises:
-            ValueError: If the mode is none of these.
+            mode: ``'tensor'`` for the student's maps, ``'loss'`` for :meth:`loss`, ``'predict'`` for
+                :meth:`predict`.
         """
         if mode == 'tensor':
             return self.student(inputs)
@@ -140,11 +141,8 @@ class FeatureDistiller(BaseModel):
     ) -> dict[str, Tensor]:
         """Compare the student on corrupted images with the teacher on clean ones.
 
-        In training mode the outcome also moves the corruption's schedule.
-
-        Args:
-            inputs: Normalised images (B, 3, H, W).
-            data_samples: See :meth:`forward`.
+        In training mode the outcome also moves the corruption's schedule. For the arguments see
+        :meth:`forward`.
 
         Returns:
             The ``losses`` under their names, and for the log ``error`` (the normalised error of the
@@ -172,11 +170,7 @@ class FeatureDistiller(BaseModel):
     def predict(
         self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None
     ) -> list[BaseDataElement]:
-        """Compare student and teacher, both on clean images.
-
-        Args:
-            inputs: Normalised images (B, 3, H, W).
-            data_samples: See :meth:`forward`.
+        """Compare student and teacher, both on clean images; see :meth:`forward`.
 
         Returns:
             For each image its meta information and the scalars ``normalised_l1`` and ``cosine``,
@@ -196,33 +190,19 @@ class FeatureDistiller(BaseModel):
     def teacher_maps(
         self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None
     ) -> dict[str, Tensor]:
-        """What the teacher says of clean images, computed or from the cache.
-
-        Args:
-            inputs: Normalised images (B, 3, H, W).
-            data_samples: See :meth:`forward`; with a cache they bring the maps.
+        """What the teacher says of clean images, computed or from the cache; see :meth:`forward`.
 
         Returns:
             ``'embedding'``, the last map, and ``'block<i>'`` for the blocks that ``losses`` name.
 
         Raises:
-            TeacherCacheError: The maps should be in ``data_samples`` and are not.
+            TeacherCacheError: The cache's maps should be in ``data_samples`` and are not.
         """
         if isinstance(self.teacher, CachedTeacher):
             return self.teacher.maps(data_samples, self.teacher_blocks, inputs.device)
         if self.teacher_scale is not None and self.teacher_shift is not None:
             inputs = inputs * self.teacher_scale + self.teacher_shift
         return self.teacher.maps(inputs, self.teacher_blocks)
-
-    def _require_trained_adapter(self, matches: dict[str, FeatureMatch]) -> None:
-        trained = any(isinstance(match, EmbeddingMatch) for match in matches.values())
-        if not trained and not isinstance(self.adapter, nn.Identity):
-            raise ConfigError(
-                "FeatureDistiller: the student's last map is as wide as "
-                f"{self.student.embed_dims} channels and the teacher's {self.teacher.embed_dims}, and "
-                'no EmbeddingMatch in losses trains the convolution between them, which the error '
-                'and the schedule need. Add one, with a small loss_weight if need be.'
-            )
 
     def _renormalise(
         self, teacher_mean: Sequence[float] | None, teacher_std: Sequence[float] | None
@@ -260,10 +240,8 @@ def valid_area(inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Te
     """
     valid = torch.zeros_like(inputs[:, :1])
     for i in range(len(inputs)):
-        sample = data_samples[i] if data_samples is not None else None
-        height, width = (sample.get('img_shape') if sample is not None else None) or inputs.shape[
-            -2:
-        ]
+        shape = data_samples[i].get('img_shape') if data_samples is not None else None
+        height, width = shape or inputs.shape[-2:]
         valid[i, :, :height, :width] = 1
     return valid
 

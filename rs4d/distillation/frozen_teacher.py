@@ -11,7 +11,6 @@ from torch import Tensor
 from rs4d.errors import ConfigError
 
 from .encoder_maps import block_channels, encode_blocks
-from .teacher_cache import EMBEDDING
 
 DTYPES = ('float32', 'float16', 'bfloat16')
 
@@ -44,11 +43,6 @@ class FrozenTeacher:
         self.encoder.eval()
         self._loaded = False
 
-    @property
-    def embed_dims(self) -> int:
-        """Channels of the last map."""
-        return self.encoder.embed_dims
-
     def channels(self, block: int | None) -> int:
         """Channels of the map of a block, or of the last map (None).
 
@@ -67,21 +61,13 @@ class FrozenTeacher:
         if self._loaded:
             return
         self._loaded = True
-        source = getattr(self.encoder, 'checkpoint', None) or getattr(
-            self.encoder, 'init_cfg', None
-        )
-        if source is None:
+        if not any(getattr(self.encoder, name, None) for name in ('checkpoint', 'init_cfg')):
             MMLogger.get_current_instance().warning(
                 f'The teacher {type(self.encoder).__name__} has random weights: its config names no '
                 'checkpoint. A student learns nothing of use from it.'
             )
         self.encoder.init_weights()
         self.encoder.to(self.dtype).eval()
-
-    @torch.no_grad()
-    def __call__(self, img: Tensor) -> Tensor:
-        """Encode images (B, 3, H, W) to the last map (B, embed_dims, H', W')."""
-        return self.maps(img)[EMBEDDING]
 
     @torch.no_grad()
     def maps(self, img: Tensor, blocks: Sequence[int] = ()) -> dict[str, Tensor]:
@@ -93,9 +79,6 @@ class FrozenTeacher:
 
         Returns:
             ``'embedding'``, the last map (B, embed_dims, H', W'), and ``'block<i>'`` for each block.
-
-        Raises:
-            ConfigError: The encoder has no such block.
         """
         self.load()
         self.encoder.to(img.device)

@@ -1,4 +1,4 @@
-"""Losses between a student's and a teacher's feature maps."""
+"""Losses between a student's and a teacher's feature maps, and how well the two agree."""
 
 import torch.nn.functional as F
 from mmdet.registry import MODELS
@@ -34,12 +34,7 @@ class FeatureLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
-        """Compare two maps.
-
-        Args:
-            student: (B, C, H, W).
-            teacher: (B, C, H, W).
-            valid: 1 where a cell counts and 0 where not, (B, 1, H, W).
+        """Compare two maps (B, C, H, W); ``valid`` (B, 1, H, W) is 1 where a cell counts, else 0.
 
         Returns:
             A scalar: the mean over all cells that count, of all images, and over channels.
@@ -54,3 +49,22 @@ class FeatureLoss(nn.Module):
             difference = 1 - F.cosine_similarity(student, teacher, dim=1)[:, None]
         count = valid.sum().clamp_min(1) * difference.shape[1]
         return self.loss_weight * (difference * valid).sum() / count
+
+
+def normalised_l1(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+    """Sum of absolute differences over the sum of the teacher's absolute values, ‖s - t‖₁ / ‖t‖₁.
+
+    The arguments are those of :meth:`FeatureLoss.forward`.
+
+    Returns:
+        One value an image, (B,): 0 for equal maps, 1 for a student that is zero everywhere.
+    """
+    difference = ((student - teacher).abs() * valid).sum(dim=(1, 2, 3))
+    size = (teacher.abs() * valid).sum(dim=(1, 2, 3))
+    return difference / size.clamp_min(1e-12)
+
+
+def mean_cosine(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+    """Cosine similarity of the channel vectors of each cell that counts, averaged, (B,)."""
+    cosine = F.cosine_similarity(student, teacher, dim=1)[:, None]
+    return (cosine * valid).sum(dim=(1, 2, 3)) / valid.sum(dim=(1, 2, 3)).clamp_min(1)

@@ -57,16 +57,13 @@ class FeatureMatch(nn.Module):
         """
 
     def compare(self, student: Tensor, teacher: Tensor, valid: Tensor, masked: Tensor) -> Tensor:
-        """Compare two maps of the same width.
+        """Compare two maps of the same width, to a scalar.
 
         Args:
             student: (B, C, h, w), resampled to the teacher's grid if it differs.
             teacher: (B, C, H, W).
             valid: 1 on the image and 0 on padding, (B, 1, height, width) of the input.
             masked: 1 where a patch was masked and 0 elsewhere, (B, 1, ., .) on any grid.
-
-        Returns:
-            A scalar.
         """
         teacher = teacher.float()
         weight = resize_valid(valid, teacher)
@@ -79,7 +76,7 @@ class FeatureMatch(nn.Module):
     def forward(
         self, student: Maps, teacher: Maps, features: Tensor, valid: Tensor, masked: Tensor
     ) -> Tensor:
-        """Compare what this entry is about.
+        """Compare what this entry is about, to a scalar.
 
         Args:
             student: The student's maps by name, ``'block<i>'``.
@@ -87,9 +84,6 @@ class FeatureMatch(nn.Module):
             features: The student's last map, as wide as the teacher's embedding.
             valid: See :meth:`compare`.
             masked: See :meth:`compare`.
-
-        Returns:
-            A scalar.
         """
         raise NotImplementedError
 

@@ -10,8 +10,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
 from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, require_checkpoint
-from rs4d.config import dataset_classes, inner_datasets
-from rs4d.datasets.config_checks import wrong_heads
+from rs4d.config import dataset_classes, inner_datasets, is_class_head
 from rs4d.errors import InputSizeError, Problems, SetupError, UserError, some
 
 from .random_state import kept_random_state
@@ -154,10 +153,14 @@ def _check_samples(runner: Runner, model: nn.Module, split: str) -> None:
 
 
 def _check_classes(cfg: Config, model: nn.Module, split: str) -> None:
-    heads = [(f'model.{n}', getattr(m, 'num_classes', None)) for n, m in model.named_modules()]
+    heads = [(n, getattr(m, 'num_classes', None)) for n, m in model.named_modules()]
     for settings in inner_datasets(cfg[f'{split}_dataloader'].dataset):
         classes = dataset_classes(settings, cfg.get('default_scope', 'mmdet'))
-        wrong = wrong_heads(heads, classes)
+        wrong = [
+            f'model.{name}.num_classes={number}'
+            for name, number in heads
+            if is_class_head(name) and type(number) is int and number != len(classes)
+        ]
         if classes and wrong:
             raise SetupError(
                 f'The data set of {split}_dataloader has {len(classes)} classes {classes}, but the '

@@ -23,11 +23,7 @@ class FeatureAgreement(BaseMetric):
     default_prefix = 'agreement'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep two numbers an image.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Dicts with the scalars ``normalised_l1`` and ``cosine``.
+        """Keep ``normalised_l1`` and ``cosine`` of each image.
 
         Raises:
             ConfigError: If a sample lacks them: the model is no distiller.
@@ -41,13 +37,6 @@ class FeatureAgreement(BaseMetric):
             self.results.append((float(sample['normalised_l1']), float(sample['cosine'])))
 
     def compute_metrics(self, results: list[tuple[float, float]]) -> dict[str, float]:
-        """Average over images.
-
-        Args:
-            results: ``normalised_l1`` and ``cosine`` of each image.
-
-        Returns:
-            Both means.
-        """
+        """Average both over images."""
         error, cosine = np.mean(results, axis=0)
         return dict(normalised_l1=float(error), cosine=float(cosine))

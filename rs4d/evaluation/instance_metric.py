@@ -69,11 +69,7 @@ class InstanceMetric(CocoMetric):
             self._coco_api = CocoIndex(content)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep the predictions of a batch.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Dicts with ``pred_instances``, ``img_id`` and ``ori_shape``.
+        """Keep the predictions of a batch: ``pred_instances``, ``img_id`` and ``ori_shape``.
 
         Raises:
             AnnotationError: The evaluator's file does not describe these images, or the model
@@ -90,9 +86,6 @@ class InstanceMetric(CocoMetric):
 
     def check_dataset(self, dataset: Any) -> None:
         """Make sure, before anything runs, that the truth is that of a data set.
-
-        Args:
-            dataset: One of MMEngine's.
 
         Raises:
             AnnotationError: The evaluator's file does not describe an image of it.
@@ -114,14 +107,7 @@ class InstanceMetric(CocoMetric):
             )
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Score what was kept.
-
-        Args:
-            results: Truth and prediction of each image.
-
-        Returns:
-            The scores by name.
-        """
+        """Score the truth and prediction of each image; returns the scores by name."""
         once = {prediction['img_id']: (truth, prediction) for truth, prediction in results}
         self.img_ids = list(once)
         if self._coco_api is not None and len(once) < len(self._coco_api.imgs):

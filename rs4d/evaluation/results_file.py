@@ -80,9 +80,6 @@ def read_results(path: str | Path, category_ids: Sequence[int]) -> list[dict[str
             MMDetection's ``DumpDetResults``.
         category_ids: The category of each label in a pickle, which has no other.
 
-    Returns:
-        A dict an instance: ``image_id``, ``category_id``, ``score``, ``bbox`` and ``segmentation``.
-
     Raises:
         UserError: The file is missing, holds something else or more than data, or has no masks.
     """

@@ -18,7 +18,7 @@ from rs4d.distillation.teacher_cache import (
     describe_images,
     image_key,
 )
-from rs4d.distillation.teacher_cache.pipeline import pixel_transforms
+from rs4d.distillation.teacher_cache.header import pixel_transforms
 
 LEAVES = sorted((CONFIGS / 'distill').glob('*.py'))
 MAPS = dict(embedding=[2, 4, 4])

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from rs4d.distillation.agreement import mean_cosine, normalised_l1
+from rs4d.distillation.losses import mean_cosine, normalised_l1
 from rs4d.errors import UserError
 
 

@@ -99,17 +99,6 @@ def test_missing_annotations_do_not_hide_the_rest(call: Call, config: str, root:
     assert 'unknown image_id' in output
 
 
-def test_heads_and_evaluator_are_compared(call: Call, config: str, root: Path) -> None:
-    options = [
-        'model.roi_head.bbox_head.num_classes=5',
-        f'val_evaluator.ann_file={root}/annotations/scenes_train.json',
-    ]
-    code, output, _ = call(TOOL, config, '--cfg-options', *options)
-    assert code == 1
-    assert 'model.roi_head.bbox_head.num_classes=5' in output
-    assert 'annotations of the evaluator' in output
-
-
 def test_config_that_is_missing(call: Call) -> None:
     code, _, paragraph = call(TOOL, 'configs/nowhere.py')
     assert code == 2

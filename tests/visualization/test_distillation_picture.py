@@ -13,7 +13,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from rs4d.distillation import FeatureDistiller
-from rs4d.distillation.agreement import normalised_l1
+from rs4d.distillation.losses import normalised_l1
 from rs4d.visualization.distillation_picture import (
     DistillationView,
     EmbeddingColours,

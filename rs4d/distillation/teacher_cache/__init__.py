@@ -1,18 +1,17 @@
 """A teacher's embeddings on disk: safetensors shards, an index, and what they are of."""
 
-from .errors import SkippedImageError, TeacherCacheError
 from .header import (
     EMBEDDING,
     CacheHeader,
+    SkippedImageError,
+    TeacherCacheError,
+    describe_images,
     describe_normalisation,
-    describe_teacher,
     read_cache_header,
 )
+from .index import cached_keys, read_skipped
 from .keys import KeySet, hash_keys, image_key, rank_of
-from .pipeline import describe_images
-from .reader import TeacherCacheReader
-from .skipped import read_skipped
-from .verify import verify_cache
+from .reader import TeacherCacheReader, verify_cache
 from .writer import TeacherCacheWriter
 
 __all__ = [
@@ -23,9 +22,9 @@ __all__ = [
     'TeacherCacheError',
     'TeacherCacheReader',
     'TeacherCacheWriter',
+    'cached_keys',
     'describe_images',
     'describe_normalisation',
-    'describe_teacher',
     'hash_keys',
     'image_key',
     'rank_of',

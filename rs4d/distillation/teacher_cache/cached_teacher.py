@@ -11,8 +11,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from ..encoder_maps import block_channels, map_name
-from .errors import TeacherCacheError
-from .header import EMBEDDING, HEADER, describe_teacher, read_cache_header
+from .header import EMBEDDING, HEADER, TeacherCacheError, describe_teacher, read_cache_header
 
 
 class CachedTeacher:
@@ -40,20 +39,10 @@ class CachedTeacher:
             self.load()
 
     def load(self) -> None:
-        """Compare the cache with the config.
-
-        Raises:
-            TeacherCacheError: There is no cache, or it was made with another teacher or
-                normalisation.
-        """
+        """Compare the cache with the config; see the class."""
         read_cache_header(self.cache_dir).require_same(
             self.cache_dir, teacher=describe_teacher(self.cfg), normalisation=self.normalisation
         )
-
-    @property
-    def embed_dims(self) -> int:
-        """Channels of the last map."""
-        return self.channels(None)
 
     def channels(self, block: int | None) -> int:
         """Channels of the map of a block, or of the last map (None).
@@ -78,15 +67,7 @@ class CachedTeacher:
     def maps(
         self, samples: Sequence[BaseDataElement] | None, blocks: Sequence[int], device: torch.device
     ) -> dict[str, Tensor]:
-        """Collect the maps that came with a batch.
-
-        Args:
-            samples: One for each image, with what `LoadTeacherEmbedding` has loaded.
-            blocks: Blocks, counted from 0, beside the last map.
-            device: Where to.
-
-        Returns:
-            ``'embedding'`` and ``'block<i>'`` for each block, (B, C, h, w) in float16.
+        """Collect what `LoadTeacherEmbedding` has loaded for a batch, by name (B, C, h, w) in float16.
 
         Raises:
             TeacherCacheError: The images came without them.

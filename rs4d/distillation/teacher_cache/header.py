@@ -8,17 +8,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from rs4d.datasets.errors import ImageDecodeError
+from rs4d.errors import UserError
 from rs4d.files import write_json
 
-from .errors import TeacherCacheError
-from .pipeline import plain
-
+CACHED_LOADER = 'LoadTeacherEmbedding'
 HEADER = 'header.json'
 FORMAT = 'rs4d-teacher-cache'
 VERSION = 1
 EMBEDDING = 'embedding'
-# Their values make no difference to what a teacher says.
-_IMMATERIAL_OF_TEACHER = ('with_cp', 'init_cfg')
+_PACKERS = ('PackDetInputs', 'PackDistillInputs')
+# What a teacher says does not depend on these, nor do the pixels.
+_IMMATERIAL = ('with_cp', 'init_cfg', 'backend_args', 'file_client_args')
 _NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_size_divisor', 'pad_value')
 _WORDS = dict(
     teacher='the teacher (model.teacher)',
@@ -29,6 +30,17 @@ _WORDS = dict(
     image_size='the size of the images after the pipeline',
     maps='the maps of the teacher',
 )
+
+
+class TeacherCacheError(UserError, ValueError):
+    """A cache of teacher embeddings is missing, damaged, incomplete or of something else."""
+
+
+class SkippedImageError(TeacherCacheError, ImageDecodeError):
+    """The cache has no embedding of an image that could not be read when it was made.
+
+    To a data set it is a broken image, of which some may be: `SA1BDataset` leaves it out.
+    """
 
 
 @dataclass(frozen=True)
@@ -64,11 +76,7 @@ class CacheHeader:
         return sum(2 * c * h * w for c, h, w in self.maps.values())
 
     def require_same(self, source: str | os.PathLike[str], **wanted: Any) -> None:
-        """Compare parts of the header with what a config asks for.
-
-        Args:
-            source: The cache, for the message.
-            **wanted: Values by the names of the attributes.
+        """Compare parts of the header of a cache (``source``) with what a config asks for.
 
         Raises:
             TeacherCacheError: Some differ; the message says which, and how.
@@ -101,12 +109,6 @@ class CacheHeader:
 def read_cache_header(folder: str | os.PathLike[str]) -> CacheHeader:
     """Read what a cache is of.
 
-    Args:
-        folder: The cache.
-
-    Returns:
-        Its header.
-
     Raises:
         TeacherCacheError: There is none, or it is not one of this version.
     """
@@ -134,15 +136,8 @@ def read_cache_header(folder: str | os.PathLike[str]) -> CacheHeader:
 
 
 def describe_teacher(cfg: dict[str, Any]) -> dict[str, Any]:
-    """Describe a teacher by its config, so that two can be compared.
-
-    Args:
-        cfg: The config of an encoder.
-
-    Returns:
-        A dict of JSON's types; of the checkpoint's path the file name alone.
-    """
-    described = {k: v for k, v in plain(cfg).items() if k not in _IMMATERIAL_OF_TEACHER}
+    """Describe an encoder's config in JSON's types, of its checkpoint the file name alone."""
+    described = _plain(cfg)
     pretrained = cfg.get('init_cfg')
     if isinstance(pretrained, dict) and pretrained.get('checkpoint'):
         described.setdefault('checkpoint', pretrained['checkpoint'])
@@ -156,15 +151,9 @@ def describe_normalisation(
     teacher_mean: Sequence[float] | None = None,
     teacher_std: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """Describe what is done to pixels between pipeline and teacher.
+    """Describe in JSON's types what is done to pixels between pipeline and teacher.
 
-    Args:
-        data_preprocessor: Its config.
-        teacher_mean: As in `FeatureDistiller`.
-        teacher_std: As in `FeatureDistiller`.
-
-    Returns:
-        A dict of JSON's types.
+    The arguments are configs as in `FeatureDistiller`.
     """
     cfg = dict(data_preprocessor or {})
     described = {key: cfg[key] for key in _NORMALISATION if cfg.get(key)}
@@ -173,8 +162,41 @@ def describe_normalisation(
     # 127 and 127.0 are the same mean.
     return {
         key: [float(item) for item in value] if isinstance(value, list) else value
-        for key, value in plain(described).items()
+        for key, value in _plain(described).items()
     }
+
+
+def describe_images(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Describe in JSON's types what of a pipeline makes the pixels."""
+    return [_plain(cfg) | dict(type=type_name(cfg)) for cfg in pixel_transforms(pipeline)]
+
+
+def pixel_transforms(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Take from a pipeline what makes the pixels: all but the cache's loader and the packing."""
+    transforms: list[dict[str, Any]] = []
+    for cfg in pipeline:
+        if type_name(cfg) == CACHED_LOADER:
+            transforms += pixel_transforms(cfg['transforms'])
+        elif type_name(cfg) not in _PACKERS:
+            transforms.append(dict(cfg))
+    return transforms
+
+
+def type_name(cfg: dict[str, Any]) -> str:
+    """The registered name in a config, also where that is a class or has a scope in front."""
+    kind = cfg.get('type', '')
+    return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
+
+
+def _plain(value: Any) -> Any:
+    """Turn a config into JSON's types, without what makes no difference."""
+    if isinstance(value, dict):
+        return {str(k): _plain(item) for k, item in value.items() if k not in _IMMATERIAL}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return getattr(value, '__name__', str(value))
 
 
 def _difference(cached: Any, wanted: Any) -> str:

@@ -1,6 +1,6 @@
 """The images of a config, as a cache is made of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +17,14 @@ from rs4d.config import inner_datasets
 from rs4d.datasets import ImageDecodeError
 from rs4d.errors import SetupError
 
-from .errors import TeacherCacheError
-from .keys import KeySet, hash_keys, image_key, rank_of
-from .pipeline import (
+from .header import (
     CACHED_LOADER,
+    TeacherCacheError,
     describe_images,
     pixel_transforms,
-    require_no_chance,
     type_name,
 )
+from .keys import KeySet, hash_keys, image_key, rank_of
 
 _TRIES = 4
 
@@ -36,7 +35,7 @@ class LoadedImage:
 
     Args:
         key: Its name in the cache.
-        pixels: (C, H, W) as the data preprocessor takes them, or None if it cannot be decoded.
+        pixels: (C, H, W) as the data preprocessor takes them, None if it cannot be decoded.
         img_shape: Height and width of the part that is not padding.
         problem: Why there are no pixels.
     """
@@ -61,8 +60,7 @@ class ImagesToCache(Dataset):
         pipeline: What makes their pixels, as a header describes it.
 
     Raises:
-        TeacherCacheError: The pipelines draw random numbers or differ between the data sets, or two
-            images have the same name.
+        TeacherCacheError: The pipelines differ between the data sets, or two images have the same name.
         SetupError: The config has no such data loader.
     """
 
@@ -70,7 +68,13 @@ class ImagesToCache(Dataset):
         self._sources: list[tuple[Any, list[str]]] = []
         self.pipeline: list[dict[str, Any]] = []
         for split in splits:
-            for dataset_cfg in inner_datasets(_dataset_config(cfg, split)):
+            loader = cfg.get(f'{split}_dataloader')
+            if loader is None:
+                raise SetupError(
+                    f"The config '{cfg.filename}' has no {split}_dataloader. Name the splits that it "
+                    'has by --splits.'
+                )
+            for dataset_cfg in inner_datasets(loader.dataset):
                 self._add_source(dataset_cfg, split)
         self._ends = np.cumsum([len(dataset) for dataset, _ in self._sources])
         total = int(self._ends[-1])
@@ -85,7 +89,6 @@ class ImagesToCache(Dataset):
 
     def _add_source(self, cfg: dict[str, Any], split: str) -> None:
         transforms = pixel_transforms(cfg.get('pipeline', []))
-        require_no_chance(transforms)
         described = describe_images(transforms)
         if self._sources and described != self.pipeline:
             raise TeacherCacheError(
@@ -135,23 +138,10 @@ class ImagesToCache(Dataset):
         """An image's name in the cache."""
         return image_key(self._info(row), self._sources[self._place(row)[0]][1])
 
-    def keys(self) -> Iterator[str]:
-        """All names, in the order of the data sets."""
-        return map(self.key, np.sort(self._rows).tolist())
-
     def missing(
         self, *known: KeySet, rank: int = 0, world_size: int = 1
     ) -> NDArray[np.unsignedinteger]:
-        """The rows of the images that none of some sets has and that are a rank's to encode.
-
-        Args:
-            *known: The sets.
-            rank: The rank.
-            world_size: The number of ranks.
-
-        Returns:
-            (N,) in the order of the data sets.
-        """
+        """The rows (N,) of the images that no set of ``known`` has and that are a rank's to encode."""
         hashes = self._keys.hashes
         wanted = rank_of(hashes, world_size) == rank
         for keys in known:
@@ -168,7 +158,8 @@ class ImagesToCache(Dataset):
                     raise TeacherCacheError(
                         f"The pipeline makes other pixels of the image '{self.key(row)}' each time, "
                         'so that an embedding made once would be of other pixels than the student '
-                        'sees. Leave out of it what is random.'
+                        'sees. Leave random transforms out; noise and masks on the student come from '
+                        "the distiller's corruption and do no harm."
                     )
 
     def _place(self, row: int) -> tuple[int, int]:
@@ -178,13 +169,3 @@ class ImagesToCache(Dataset):
     def _info(self, row: int) -> dict[str, Any]:
         source, index = self._place(row)
         return self._sources[source][0].get_data_info(index)
-
-
-def _dataset_config(cfg: Config, split: str) -> dict[str, Any]:
-    loader = cfg.get(f'{split}_dataloader')
-    if loader is None:
-        raise SetupError(
-            f"The config '{cfg.filename}' has no {split}_dataloader. Name the splits that it has by "
-            '--splits.'
-        )
-    return loader.dataset

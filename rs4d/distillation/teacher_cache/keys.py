@@ -9,18 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import TeacherCacheError
+from .header import TeacherCacheError
 
 
 def image_key(info: dict[str, Any], roots: Sequence[str]) -> str:
-    """Name an image.
+    """Name an image by a data set's entry.
 
-    Args:
-        info: A data set's entry: ``img_key`` if it names its images itself, otherwise ``img_path``.
-        roots: The data set's roots; the path is taken below the first that contains it.
-
-    Returns:
-        ``img_key``, or the path below its root with forward slashes.
+    It is ``img_key`` if the data set names its images itself, otherwise ``img_path`` below the first
+    of the roots that contains it, with forward slashes.
 
     Raises:
         TeacherCacheError: The path lies below none of the roots.
@@ -55,14 +51,7 @@ def rank_of(hashes: NDArray[np.uint64], world_size: int) -> NDArray[np.uint64]:
 
 
 class KeySet:
-    """A set of images' keys as a sorted array of their hashes: 8 bytes an image.
-
-    Args:
-        hashes: (N,) in any order.
-
-    Attributes:
-        hashes: The same, sorted.
-    """
+    """A set of images' keys as their sorted ``hashes`` (N,): 8 bytes an image."""
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
         self.hashes = np.sort(hashes)

@@ -2,8 +2,11 @@
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors.torch import save
@@ -11,19 +14,17 @@ from torch import Tensor
 
 from rs4d.files import write_bytes
 
-from .errors import TeacherCacheError
-from .header import CacheHeader
+from .header import CacheHeader, TeacherCacheError
 from .index import (
     SHARD_NAME,
     ShardRecord,
     append_record,
+    append_skipped,
     cached_keys,
-    repair_index,
-    shard_name,
+    read_skipped,
+    repair_rank,
     tensor_name,
 )
-from .locks import WriterLock
-from .skipped import append_skipped, read_skipped, repair_skipped
 
 _HALF_MAX = torch.finfo(torch.float16).max
 
@@ -63,16 +64,15 @@ class TeacherCacheWriter:
         self.rank = rank
         self.images_per_shard = images_per_shard
         self.header: CacheHeader | None = None
-        self._lock = WriterLock(self.folder, rank, world_size)
+        self._release = _lock_rank(self.folder, rank, world_size)
         self._tensors: dict[str, Tensor] = {}
         self._shapes: dict[str, list[int]] = {}
         # Parts of an earlier run with more ranks have nobody else to look after them.
         present = {int(match[1]) for match in map(SHARD_NAME.match, os.listdir(folder)) if match}
         for other in sorted(present - {rank}):
             if other % world_size == rank:
-                repair_index(self.folder, other)
-        self._number = repair_index(self.folder, rank)
-        repair_skipped(self.folder, rank)
+                repair_rank(self.folder, other)
+        self._number = repair_rank(self.folder, rank)
         self.done = cached_keys(self.folder)
         self.skipped = read_skipped(self.folder)
 
@@ -88,24 +88,19 @@ class TeacherCacheWriter:
         self.header = header
 
     def add(self, key: str, maps: dict[str, Tensor], img_shape: tuple[int, int]) -> None:
-        """Add an image.
-
-        Args:
-            key: The image's name.
-            maps: Its maps (C, H, W) by name, as in the header.
-            img_shape: Height and width of the part of the input that is not padding.
+        """Add an image: its name, its maps (C, H, W) by name, and its size without padding.
 
         Raises:
-            TeacherCacheError: A value is not finite or too large for half precision, a map has not
-                the shape that the header says, or the image is in the cache already.
+            TeacherCacheError: A value is not finite or too large for half precision, or the image is
+                in the cache already.
         """
         if self.header is None:
             raise RuntimeError('TeacherCacheWriter.start() comes before add().')
         if key in self._shapes or key in self.done:
             raise TeacherCacheError(f"The image '{key}' is in the cache '{self.folder}' already.")
         half = {
-            tensor_name(name, key): self._half(maps[name].detach(), shape, f"'{name}' of '{key}'")
-            for name, shape in self.header.maps.items()
+            tensor_name(name, key): _half(maps[name].detach(), f"'{name}' of '{key}'")
+            for name in self.header.maps
         }
         self._tensors |= half
         self._shapes[key] = [int(side) for side in img_shape]
@@ -122,11 +117,9 @@ class TeacherCacheWriter:
         """Write the images that are in memory as a shard."""
         if not self._shapes or self.header is None:
             return
-        metadata = dict(
-            fingerprint=self.header.fingerprint, img_shapes=json.dumps(self._shapes, indent=None)
-        )
+        metadata = dict(fingerprint=self.header.fingerprint, img_shapes=json.dumps(self._shapes))
         data = save(self._tensors, metadata)
-        name = shard_name(self.rank, self._number)
+        name = f'rank{self.rank:05d}-{self._number:06d}.safetensors'
         write_bytes(self.folder / name, data)
         record = ShardRecord(name, len(data), sha256(data).hexdigest(), list(self._shapes))
         # First, so that Ctrl-C while the line is written does not have it written again.
@@ -139,25 +132,65 @@ class TeacherCacheWriter:
         try:
             self.flush()
         finally:
-            self._lock.release()
+            self._release()
 
-    def _half(self, value: Tensor, shape: list[int], what: str) -> Tensor:
-        if list(value.shape) != shape:
+
+def _half(value: Tensor, what: str) -> Tensor:
+    largest = float(value.abs().max())
+    if not largest <= _HALF_MAX:  # nor if it is NaN
+        raise TeacherCacheError(
+            f"The teacher's map {what} reaches {largest:.4g}, and embeddings are cached in half "
+            f'precision, {_HALF_MAX:.0f} at most. If it is nan or inf, run the teacher in float32 '
+            "(--dtype float32), and look at the image and at the teacher's weights; otherwise distil "
+            'this teacher without a cache (model.teacher_cache=None).'
+        )
+    return value.to('cpu', torch.float16).contiguous()
+
+
+def _lock_rank(folder: Path, rank: int, world_size: int) -> Callable[[], None]:
+    """Let one process a rank write, and all with the same number of ranks; return what ends it.
+
+    The locks are the operating system's, which takes them back from a process that is killed.
+    """
+    with ExitStack() as files:
+        _agree_on_world(files.enter_context(_open(folder / 'writers.lock')), folder, world_size)
+        if not _try_lock(files.enter_context(_open(folder / f'rank{rank:05d}.lock'))):
             raise TeacherCacheError(
-                f"The teacher's map {what} is {list(value.shape)}, but the cache '{self.folder}' has "
-                f'{shape}. Bring all images to one size in the pipeline (Resize and '
-                'PadKeepingShape).'
+                f"Another process is writing to the teacher cache '{folder}' as rank {rank}. "
+                'Give each process its own --rank.'
             )
-        if not value.isfinite().all():
-            raise TeacherCacheError(
-                f"The teacher's map {what} has values that are not finite. Run the teacher in float32 "
-                "(--dtype float32), and look at the image and at the teacher's weights."
-            )
-        largest = float(value.abs().max())
-        if largest > _HALF_MAX:
-            raise TeacherCacheError(
-                f"The teacher's map {what} reaches {largest:.4g}, beyond the {_HALF_MAX:.0f} of half "
-                'precision in which embeddings are cached. Distil this teacher without a cache '
-                '(model.teacher_cache=None), or choose another of its maps.'
-            )
-        return value.to('cpu', torch.float16).contiguous()
+        return files.pop_all().close
+
+
+def _open(path: Path) -> IO[str]:
+    # To read and write, made if need be, and never emptied by opening it.
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), 'r+')
+
+
+def _agree_on_world(file: IO[str], folder: Path, world_size: int) -> None:
+    import fcntl  # not on Windows, where caches can be read and not written
+
+    if _try_lock(file):
+        # Nobody else writes; whoever comes next has to agree.
+        file.truncate(0)
+        file.write(str(world_size))
+        file.flush()
+    fcntl.flock(file, fcntl.LOCK_SH)
+    file.seek(0)
+    others = file.read().strip()
+    if others != str(world_size):
+        raise TeacherCacheError(
+            f"Another process is writing to the teacher cache '{folder}' as one of {others} ranks, "
+            f'this one as one of {world_size}: both would encode the same images. Wait until it has '
+            'ended, or start all with the same --world-size.'
+        )
+
+
+def _try_lock(file: IO[str]) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

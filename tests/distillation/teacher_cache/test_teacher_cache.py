@@ -39,8 +39,8 @@ def share(rank: int, world_size: int) -> list[str]:
 
 
 def assert_whole(folder: Path, keys: list[str]) -> None:
-    assert verify_cache(folder, keys) == []
-    reader = TeacherCacheReader(folder, max_open=2)
+    assert verify_cache(folder) == []
+    reader = TeacherCacheReader(folder)
     assert len(reader) == len(keys)
     for key in keys:
         maps = reader.read(key, ('embedding', 'block1'))
@@ -179,13 +179,13 @@ def test_a_damaged_shard_is_found_and_replaced(fill: Fill) -> None:
     data = bytearray(shard.read_bytes())
     data[-1] ^= 1
     shard.write_bytes(data)
-    (problem,) = verify_cache(folder, KEYS)
+    (problem,) = verify_cache(folder)
     assert shard.name in problem
     assert 'checksum' in problem
-    assert verify_cache(folder, KEYS, rank=0, world_size=2) == []  # the other rank's shard
+    assert verify_cache(folder, rank=0, world_size=2) == []  # the other rank's shard
     shard.unlink()
     assert 'is missing' in verify_cache(folder)[0]
-    with pytest.raises(TeacherCacheError, match='is missing'):
+    with pytest.raises(TeacherCacheError, match=rf'{shard.name}.*cannot be read'):
         TeacherCacheReader(folder).read(KEYS[2], ('embedding',))
     fill(KEYS)
     assert_whole(folder, KEYS)
@@ -195,20 +195,19 @@ def test_a_cut_off_shard_is_named(fill: Fill) -> None:
     folder = fill(KEYS)
     shard = folder / 'rank00000-000001.safetensors'
     shard.write_bytes(shard.read_bytes()[:-10])
-    with pytest.raises(TeacherCacheError, match=rf'{shard.name}.*bytes instead of'):
+    with pytest.raises(TeacherCacheError, match=rf'{shard.name}.*cannot be read.*Copy it again'):
         TeacherCacheReader(folder).read(KEYS[2], ('embedding',))
 
 
-def test_verify_finds_doubled_and_missing_images(fill: Fill) -> None:
+def test_verify_finds_doubled_images(fill: Fill) -> None:
     folder = fill(KEYS)
     shard = folder / 'rank00000-000000.safetensors'
     (folder / 'rank00007-000000.safetensors').write_bytes(shard.read_bytes())
     line = json.loads((folder / 'index-rank00000.jsonl').read_text().splitlines()[0])
     line['shard'] = 'rank00007-000000.safetensors'
     (folder / 'index-rank00007.jsonl').write_text(json.dumps(line) + '\n')
-    problems = ' '.join(verify_cache(folder, [*KEYS, 'another.jpg']))
-    assert f"'{KEYS[0]}' is in" in problems
-    assert "1 of 10 images are missing, such as ['another.jpg']" in problems
+    problems = ' '.join(verify_cache(folder))
+    assert f"'{KEYS[0]}' is in rank00000-000000.safetensors and in rank00007" in problems
     with pytest.raises(TeacherCacheError, match='2 images twice'):
         TeacherCacheReader(folder)
 
@@ -231,9 +230,9 @@ def test_a_reader_can_be_sent_to_another_process(fill: Fill) -> None:
 @pytest.mark.parametrize(
     ('value', 'message'),
     [
-        (float('nan'), 'not finite'),
-        (float('inf'), 'not finite'),
-        (7e4, '7e\\+04, beyond the 65504'),
+        (float('nan'), 'reaches nan'),
+        (float('inf'), 'reaches inf'),
+        (7e4, 'reaches 7e\\+04, .* 65504 at most'),
     ],
 )
 def test_what_half_precision_cannot_hold(tmp_path: Path, value: float, message: str) -> None:
@@ -243,14 +242,6 @@ def test_what_half_precision_cannot_hold(tmp_path: Path, value: float, message: 
     maps['block1'][0, 0, 0] = value
     with pytest.raises(TeacherCacheError, match=rf"'block1' of 'a\.jpg'.*{message}"):
         writer.add('a.jpg', maps, (32, 32))
-
-
-def test_a_map_of_another_shape(tmp_path: Path) -> None:
-    writer = TeacherCacheWriter(tmp_path)
-    writer.start(make_header())
-    maps = make_maps('a') | dict(embedding=torch.zeros(4, 3, 2))
-    with pytest.raises(TeacherCacheError, match=r'\[4, 3, 2\].*\[4, 2, 2\]'):
-        writer.add('a', maps, (32, 32))
 
 
 @pytest.mark.parametrize(
@@ -344,13 +335,7 @@ def test_a_skipped_image_is_told_from_a_missing_one(fill: Fill) -> None:
     skip(folder, keys[198])
     skip(folder, keys[199], rank=1)
     assert read_skipped(folder) == {key: f'no {key}' for key in keys[198:]}
-    assert verify_cache(folder, keys) == []
-    (problem,) = verify_cache(folder, [*keys, 'gone'])
-    assert problem == "1 of 201 images are missing, such as ['gone']."
-    # Of fewer images, it is more than 1 %.
-    (problem,) = verify_cache(folder, keys[:198][:50] + keys[198:])
-    assert problem.startswith('2 of the 52 images could not be read, more than 1%')
-
+    assert verify_cache(folder) == []
     reader = TeacherCacheReader(folder)
     assert keys[198] not in reader
     with pytest.raises(SkippedImageError, match=rf'could not be read.*no {keys[198]}'):

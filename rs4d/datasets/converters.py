@@ -1,4 +1,4 @@
-"""WHU building labels (semantic TIFFs) to COCO instances."""
+"""From other formats to COCO instances: WHU building labels, which are semantic TIFFs."""
 
 import os
 import re
@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 from mmengine.logging import MMLogger
 
-from rs4d.errors import ConfigError
 from rs4d.files import refuse_existing, write_json
 
-from ..checks import require_folder
-from ..errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
-from ..image_listing import is_foreign
-from ..image_reading import image_size, read_file
-from ..masks import encode_rle
+from .checks import require_folder
+from .errors import AnnotationError, DatasetNotFoundError, ImageDecodeError
+from .image_listing import is_foreign
+from .image_reading import image_size, read_file
+from .masks import encode_rle
 
 SPLITS = ('train', 'val', 'test')
 _SUFFIXES = {'.tif', '.tiff', '.png'}
@@ -26,20 +25,16 @@ _SUFFIXES = {'.tif', '.tiff', '.png'}
 def convert_whu(
     root: str | os.PathLike,
     splits: Sequence[str] | None = None,
-    connectivity: int = 8,
-    min_area: int = 1,
     overwrite: bool = False,
 ) -> list[Path]:
     """Make ``annotations/WHU_building_{split}.json`` from the label images of a WHU folder.
 
     Every connected component of a label becomes one instance, as is usual for this set: buildings
-    that touch are one. Nothing is written before all splits have been read.
+    that touch, also at a corner, are one. Nothing is written before all splits have been read.
 
     Args:
         root: Folder with ``{train,val,test}/{image,label}/*.tif``.
         splits: Which splits to convert; those that are there by default.
-        connectivity: 8 joins pixels that touch at a corner, 4 does not.
-        min_area: Components below this many pixels are left out.
         overwrite: Whether existing annotation files may be replaced.
 
     Returns:
@@ -51,10 +46,7 @@ def convert_whu(
         ImageDecodeError: A file does not decode.
         ExistingFileError: An annotation file exists and ``overwrite`` is off.
         FileWriteError: The disk is full, or may not be written to.
-        ConfigError: ``connectivity`` is neither 4 nor 8.
     """
-    if connectivity not in (4, 8):
-        raise ConfigError(f'connectivity is {connectivity}; choose 4 or 8.')
     root = Path(root)
     remedy = 'Give the folder of WHU that holds {train,val,test}/{image,label}/*.tif.'
     require_folder(root, 'WHU folder', remedy)
@@ -65,7 +57,7 @@ def convert_whu(
     targets = {s: root / 'annotations' / f'WHU_building_{s}.json' for s in splits}
     if not overwrite:
         refuse_existing(*targets.values())
-    contents = {s: _convert_split(root / s, s, connectivity, min_area, remedy) for s in splits}
+    contents = {s: _convert_split(root / s, s, remedy) for s in splits}
     for split, content in contents.items():
         write_json(targets[split], content)
         MMLogger.get_current_instance().info(
@@ -75,17 +67,12 @@ def convert_whu(
     return list(targets.values())
 
 
-def _convert_split(
-    folder: Path, split: str, connectivity: int, min_area: int, remedy: str
-) -> dict[str, Any]:
+def _convert_split(folder: Path, split: str, remedy: str) -> dict[str, Any]:
     for kind in ('image', 'label'):
         require_folder(folder / kind, f'{kind} folder', remedy)
+    paths = [path for path in (folder / 'image').iterdir() if not is_foreign(path.name)]
     images = sorted(
-        (
-            p
-            for p in (folder / 'image').iterdir()
-            if p.suffix.lower() in _SUFFIXES and not is_foreign(p.name)
-        ),
+        (path for path in paths if path.suffix.lower() in _SUFFIXES),
         key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r'(\d+)', p.name)],
     )
     if not images:
@@ -101,7 +88,7 @@ def _convert_split(
         width, height = image_size(path)
         label = _read_label(folder / 'label' / path.name, (height, width))
         coco['images'].append(dict(id=image_id, file_name=path.name, width=width, height=height))
-        for annotation in label_to_annotations(label, connectivity, min_area):
+        for annotation in label_to_annotations(label):
             # COCO's evaluation takes the id 0 for "no match", so annotations count from 1.
             annotation.update(id=len(coco['annotations']) + 1, image_id=image_id)
             coco['annotations'].append(annotation)
@@ -128,29 +115,18 @@ def _read_label(path: Path, shape: tuple[int, int]) -> np.ndarray:
     return label > 0
 
 
-def label_to_annotations(
-    label: np.ndarray, connectivity: int = 8, min_area: int = 1
-) -> list[dict[str, Any]]:
-    """Split a semantic mask into instances.
-
-    Args:
-        label: (H, W) bool, True on buildings.
-        connectivity: 8 joins pixels that touch at a corner, 4 does not.
-        min_area: Components below this many pixels are left out.
+def label_to_annotations(label: np.ndarray) -> list[dict[str, Any]]:
+    """Split a semantic mask (H, W), True on buildings, into instances.
 
     Returns:
         One COCO annotation per connected component, from top to bottom, without ``id`` and
         ``image_id``: ``category_id``, ``bbox`` (x, y, width, height), ``area`` in pixels,
         ``iscrowd`` and ``segmentation``, the run lengths of exactly the component.
     """
-    count, components, stats, _ = cv2.connectedComponentsWithStats(
-        label.astype(np.uint8), connectivity=connectivity
-    )
+    count, components, stats, _ = cv2.connectedComponentsWithStats(label.astype(np.uint8))
     annotations = []
     for component in range(1, count):
         x, y, width, height, area = stats[component].tolist()
-        if area < min_area:
-            continue
         annotations.append(
             dict(
                 category_id=1,

@@ -98,13 +98,11 @@ def test_real_tiles(data_root, tmp_path):
     )
 
 
-def test_connectivity_and_least_area():
+def test_pixels_that_touch_at_a_corner_are_one_building():
     label = np.zeros((6, 6), bool)
     label[0:2, 0:2] = label[2:4, 2:4] = True
     label[5, 5] = True
-    assert len(label_to_annotations(label)) == 2
-    assert len(label_to_annotations(label, connectivity=4)) == 3
-    assert [a['area'] for a in label_to_annotations(label, min_area=2)] == [8]
+    assert [a['area'] for a in label_to_annotations(label)] == [8, 1]
 
 
 def test_nothing_is_overwritten_unasked(whu):
@@ -145,5 +143,3 @@ def test_folder_that_is_not_whu(tmp_path):
         convert_whu(tmp_path)
     with pytest.raises(DatasetNotFoundError, match='nowhere'):
         convert_whu(tmp_path / 'nowhere')
-    with pytest.raises(ValueError, match='connectivity is 6'):
-        convert_whu(tmp_path, connectivity=6)
