@@ -71,11 +71,7 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def maps(self, img: Tensor, blocks: Sequence[int] = ()) -> dict[str, Tensor]:
-        """Encode images, and keep the maps of some blocks beside the last map.
-
-        Args:
-            img: (B, 3, H, W), normalised as the teacher was trained.
-            blocks: Blocks, counted from 0.
+        """Encode images (B, 3, H, W), normalised as the teacher was trained.
 
         Returns:
             ``'embedding'``, the last map (B, embed_dims, H', W'), and ``'block<i>'`` for each block.

@@ -49,12 +49,7 @@ class FeatureMatch(nn.Module):
         self.feature_loss = MODELS.build(loss or dict(type='FeatureLoss', kind='l1'))
 
     def connect(self, student: Channels, teacher: Channels) -> None:
-        """Build what depends on the widths of the maps.
-
-        Args:
-            student: Gives the channels of the student's map of a block.
-            teacher: Likewise of the teacher's; None asks for its last map.
-        """
+        """Build what depends on the channels that the maps of blocks, or the last (None), have."""
 
     def compare(self, student: Tensor, teacher: Tensor, valid: Tensor, masked: Tensor) -> Tensor:
         """Compare two maps of the same width, to a scalar.

@@ -36,13 +36,10 @@ class CorruptionSchedule(nn.Module):
 
     @torch.no_grad()
     def update(self, error: Tensor) -> None:
-        """Tell how the student did.
+        """Tell the normalised error of this iteration on this rank, a scalar.
 
         The errors of all ranks are averaged, so that the ranks stay in step. One that is not finite,
         as mixed precision may give before its scale has settled, says nothing and does not count.
-
-        Args:
-            error: Normalised error of this iteration on this rank, a scalar.
         """
         error = error.detach().to(torch.float32, copy=True)
         all_reduce(error, op='mean')
@@ -51,11 +48,7 @@ class CorruptionSchedule(nn.Module):
             self.observe(error)
 
     def observe(self, error: Tensor) -> None:
-        """Take in an error, which ``num_updates`` has counted already.
-
-        Args:
-            error: A finite scalar, the same on all ranks.
-        """
+        """Take in an error, finite and the same on all ranks; ``num_updates`` has counted it."""
 
 
 @MODELS.register_module()
