@@ -27,9 +27,9 @@ class PromptRoIHead(StandardRoIHead):
             there are more, a random choice is made that takes a box of every object before a second
             one of any. Memory grows with it.
         mask_margin: How far a mask may reach beyond its box in testing, as a share of the box's sides;
-            what is further away than that and a cell is not decoded, and empty. With 1, the default,
-            no pixel is lost of an object whose own box has an IoU above 0.5 with the predicted one.
-            None decodes every mask on the whole image.
+            what is further away than that and a cell is not decoded, and empty. With 1, no pixel is
+            lost of an object whose own box has an IoU above 0.5 with the predicted one. None, the
+            default, decodes every mask on the whole image.
         embedding_level: The neck's level that stands in for the embedding, counted from the finest:
             2 is stride 16 where the finest is stride 4.
         **kwargs: MMDetection's ``StandardRoIHead``. ``mask_roi_extractor`` is required: its
@@ -42,7 +42,7 @@ class PromptRoIHead(StandardRoIHead):
     def __init__(
         self,
         max_masks_per_image: int = 20,
-        mask_margin: float | None = 1.0,
+        mask_margin: float | None = None,
         embedding_level: int = 2,
         **kwargs: Any,
     ) -> None:
