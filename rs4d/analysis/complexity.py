@@ -1,22 +1,11 @@
 """Parameters and multiply-adds of any encoder or detector, by one counter.
 
-Counted are matrix products, convolutions, attention's two products and the selective scan; a
-multiply-add is 2 FLOPs. Everything that works on elements alone (activations, norms, gates,
-additions, interpolation, pooling) is left out, for every model alike.
-
-- matrix product (m, k) x (k, n): m k n multiply-adds; linear layers, ``einsum`` and attention come
-  down to it, attention with relative positions included;
-- convolution: output positions x output channels x kernel size x input channels / groups;
-- selective scan of (B, L, D) with N states: 9 B L D N FLOPs, hence 4.5 B L D N multiply-adds, and
-  B L D multiply-adds for the skip D u. The 9 is the usual convention of the field: forming exp(delta
-  A) and delta B u, the recurrence, and the sum over the states.
+`rs4d flops --help` says what is counted and what is left out.
 
 Products and scans are counted, not carried out: their results are zeros of the right shape.
 
-A whole detector is counted by its prediction for one image with as many proposals and detections as
-its config allows, whatever the weights find: scores are not thresholded and no box suppresses
-another. SOLOv2 sets no such limit before it makes its masks; that last product, one multiply-add for
-each channel and mask pixel of an instance, is left out.
+A whole detector keeps as many boxes as its config allows, whatever the weights find: scores are not
+thresholded and no box suppresses another.
 """
 
 import math
@@ -24,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmdet.models.detectors.base import BaseDetector
@@ -40,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from rs4d.errors import SetupError
 from rs4d.ops import Engine, added_engine
 
-SCOPES = ('backbone', 'model')
+Scope = Literal['backbone', 'model']
 
 
 @torch.library.custom_op('rs4d::selective_scan', mutates_args=())
@@ -54,7 +43,7 @@ def _(u, A, D):
     return u.new_empty(u.shape[1:])
 
 
-def scan_flops(
+def _scan_flops(
     u_shape: tuple[int, ...],
     a_shape: tuple[int, int],
     d_shape: tuple[int] | None,
@@ -65,7 +54,7 @@ def scan_flops(
     return math.prod(u_shape) * (9 * a_shape[1] + (0 if d_shape is None else 2))
 
 
-_CUSTOM: Mapping[Any, Callable[..., int]] = {torch.ops.rs4d.selective_scan: scan_flops}
+_CUSTOM: Mapping[Any, Callable[..., int]] = {torch.ops.rs4d.selective_scan: _scan_flops}
 _COUNTED = Engine(lambda u, delta, A, B, C, D, *_, **kwargs: _scan(u, A, D))
 
 
@@ -78,14 +67,12 @@ class Complexity:
         trainable_parameters: Those that get a gradient.
         multiply_adds: Of one forward pass.
         by_operator: Multiply-adds of each operator, the costliest first.
-        shape: Height and width of the image in pixels.
     """
 
     parameters: int
     trainable_parameters: int
     multiply_adds: int
     by_operator: dict[str, int]
-    shape: tuple[int, int]
 
     @property
     def flops(self) -> int:
@@ -94,29 +81,20 @@ class Complexity:
 
 
 def count_complexity(
-    model: nn.Module, shape: tuple[int, int] = (1024, 1024), scope: str = 'backbone'
+    model: nn.Module, shape: tuple[int, int] = (1024, 1024), scope: Scope = 'backbone'
 ) -> Complexity:
     """Count parameters and multiply-adds of a model for one image.
-
-    With ``scope='backbone'`` that is the model's ``backbone``, or a distiller's ``student``, or
-    the model itself if it has neither. With ``'model'`` it is a detector's whole prediction, with
-    as many proposals and detections as its config allows; of SOLOv2 all but the product that makes
-    the masks of single instances.
 
     Args:
         model: On any device; on ``'meta'`` a backbone is counted without memory or time. A whole
             detector sorts and selects by numbers, so that only its backbone may be there.
-        shape: Height and width of the image in pixels.
-        scope: ``'backbone'`` or ``'model'``.
-
-    Returns:
-        The counts.
+        shape: Height and width in pixels.
+        scope: ``'backbone'``: the model's ``backbone``, or a distiller's ``student``, or the model
+            itself if it has neither. ``'model'``: a detector's whole prediction.
 
     Raises:
-        SetupError: The scope is unknown, or a whole model is on the meta device.
+        SetupError: A whole model is on the meta device.
     """
-    if scope not in SCOPES:
-        raise SetupError(f'The scope {scope!r} is unknown. Choose one of {", ".join(SCOPES)}.')
     part = encoder_of(model) if scope == 'backbone' else model
     device = _device_of(part)
     if scope == 'model' and device.type == 'meta':
@@ -139,11 +117,10 @@ def count_complexity(
         trainable_parameters=sum(p.numel() for p in part.parameters() if p.requires_grad),
         multiply_adds=counter.get_total_flops() // 2,
         by_operator=dict(sorted(counts.items(), key=lambda item: -item[1])),
-        shape=shape,
     )
 
 
-def build_for_counting(cfg: Mapping[str, Any], scope: str = 'backbone') -> nn.Module:
+def build_for_counting(cfg: Mapping[str, Any], scope: Scope = 'backbone') -> nn.Module:
     """Build a config's model, or its encoder alone, without the weights that it would load.
 
     Args:
@@ -176,11 +153,7 @@ def _build_encoder(cfg: dict[str, Any]) -> nn.Module:
 
 
 def forget_checkpoints(cfg: Any) -> None:
-    """Remove from a config what would load weights.
-
-    Args:
-        cfg: Dicts, lists and tuples, nested; changed in place.
-    """
+    """Remove from a config, in place, what would load weights."""
     if isinstance(cfg, dict):
         for key in ('checkpoint', 'init_cfg'):
             if key in cfg:
@@ -210,16 +183,9 @@ def _run(model: nn.Module, image: Tensor) -> None:
     if not hasattr(model, 'data_preprocessor'):
         model(image)
         return
-    height, width = image.shape[-2:]
-    sample = DetDataSample(
-        metainfo=dict(
-            img_shape=(height, width),
-            ori_shape=(height, width),
-            pad_shape=(height, width),
-            batch_input_shape=(height, width),
-            scale_factor=(1.0, 1.0),
-        )
-    )
+    sizes = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    metainfo = dict.fromkeys(sizes, tuple(image.shape[-2:]))
+    sample = DetDataSample(metainfo=metainfo | dict(scale_factor=(1.0, 1.0)))
     with ExitStack() as stack:
         if isinstance(model, BaseDetector):
             stack.enter_context(_backbone_apart(model.backbone, image.device))

@@ -1,11 +1,10 @@
 """The matrix of all configs: method, backbone, head, data set, costs and published AP."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from tqdm import tqdm
@@ -15,8 +14,13 @@ from rs4d.config.packages import leaf_configs
 from rs4d.errors import SetupError
 from rs4d.files import write_text
 
-from .complexity import build_for_counting, count_complexity, forget_checkpoints, input_shape
-from .published_ap import NONE, published_cell
+from .complexity import (
+    Scope,
+    build_for_counting,
+    count_complexity,
+    forget_checkpoints,
+    input_shape,
+)
 
 BEGIN = '<!-- matrix: begin; written by rs4d configs --write -->'
 END = '<!-- matrix: end -->'
@@ -55,157 +59,99 @@ _SAM_METHODS = {
     'Mask2Former': 'SAM-seg (Mask2Former)',
     'prompt': 'RSPrompter-anchor',
 }
+# Box and mask AP in per cent on WHU's test split and on the val splits of NWPU and SSDD, as the paper
+# of RS4D (Yang et al., IEEE TGRS 2026) tabulates them. README.md shows the same table.
+PUBLISHED_AP: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    'Mask R-CNN R50': {'WHU': (66.4, 65.6), 'NWPU': (62.3, 59.7), 'SSDD': (67.7, 64.3)},
+    'Mask2Former': {'WHU': (69.3, 69.2), 'NWPU': (57.4, 58.8), 'SSDD': (62.7, 64.4)},
+    'SAM-seg (Mask R-CNN)': {'WHU': (70.3, 70.1), 'NWPU': (68.8, 65.2), 'SSDD': (68.7, 66.1)},
+    'SAM-seg (Mask2Former)': {'WHU': (70.7, 71.1), 'NWPU': (63.1, 64.3), 'SSDD': (63.0, 66.5)},
+    'RSPrompter-anchor': {'WHU': (71.9, 70.4), 'NWPU': (70.3, 66.1), 'SSDD': (70.4, 66.8)},
+    'RSPrompter-query': {'WHU': (72.5, 72.5), 'NWPU': (68.4, 67.5), 'SSDD': (66.0, 67.3)},
+}
+NONE = '\N{EN DASH}'
 
 
-@dataclass(frozen=True)
-class Costs:
-    """What an encoder and the whole model around it cost for one image.
+class ConfigRow(NamedTuple):
+    """The cells of a config's row; costs and published AP are a dash until, or if not, known."""
 
-    Attributes:
-        encoder_parameters: Of the backbone, or of a distiller's student.
-        parameters: Of the whole detector; None for a distiller.
-        encoder_multiply_adds: Of the encoder.
-        multiply_adds: Of a detector's whole prediction; None for a distiller.
-    """
-
-    encoder_parameters: int
-    parameters: int | None
-    encoder_multiply_adds: int
-    multiply_adds: int | None
-
-
-@dataclass(frozen=True)
-class ConfigRow:
-    """One config's row.
-
-    Attributes:
-        path: The config, from the folder that holds ``configs``.
-        method: The method, by its published name where it has one.
-        backbone: The encoder.
-        head: The head, or the teacher of stage 1.
-        data: The data set that is trained on.
-        shape: Height and width of the input in pixels.
-        costs: What the model costs, if it has been counted.
-    """
-
-    path: Path
+    config: str
     method: str
     backbone: str
     head: str
     data: str
-    shape: tuple[int, int]
-    costs: Costs | None = None
-
-    def cells(self) -> tuple[str, ...]:
-        """Write the row's cells, in the order of ``HEADER``."""
-        costs, (height, width) = self.costs, self.shape
-        return (
-            f'[{self.path.stem}](../{self.path.as_posix()})',
-            self.method,
-            self.backbone,
-            self.head,
-            self.data,
-            str(height) if height == width else f'{height} x {width}',
-            NONE if costs is None else _pair(costs.encoder_parameters, costs.parameters, 1e6),
-            NONE if costs is None else _pair(costs.encoder_multiply_adds, costs.multiply_adds, 1e9),
-            published_cell(self.method, self.data),
-        )
+    size: str
+    parameters: str = NONE
+    multiply_adds: str = NONE
+    published: str = NONE
 
 
 def describe_config(cfg: Config, path: Path) -> ConfigRow:
-    """Say what a config is made of, from its content.
-
-    Args:
-        cfg: The config.
-        path: Its path, from the folder that holds ``configs``.
-
-    Returns:
-        The row, without costs.
-    """
-    model = cfg.model
+    """Say what a config is made of; its path is from the folder that holds ``configs``."""
+    model, (height, width) = cfg.model, input_shape(cfg)
     if 'student' in model:
         method, encoder, head = 'RS4D, stage 1', model.student, f'teacher {_encoder(model.teacher)}'
     else:
         encoder, head = model.backbone, _HEADS.get(model.type, model.type)
         method = _method(encoder, head)
+    sets = inner_datasets(cfg.train_dataloader.dataset)
+    data = ' + '.join(_DATA.get(found['type'], found['type']) for found in sets)
     return ConfigRow(
-        path=path,
+        config=f'[{path.stem}](../{path.as_posix()})',
         method=method,
         backbone=_encoder(encoder),
         head=head,
-        data=' + '.join(
-            _DATA.get(d['type'], d['type']) for d in inner_datasets(cfg.train_dataloader.dataset)
-        ),
-        shape=input_shape(cfg),
+        data=data,
+        size=str(height) if height == width else f'{height} x {width}',
+        published=published_cell(method, data),
     )
 
 
-class CostCounter:
-    """Counts models, each distinct one once.
-
-    Configs of several data sets share a model where they have the same number of classes.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, Costs] = {}
-
-    def count(self, cfg: Config) -> Costs:
-        """Count a config's encoder and whole model at the config's own input size.
-
-        Encoders are counted on the meta device, without memory or time; see
-        :mod:`rs4d.analysis.complexity` for what is counted of the rest.
-
-        Args:
-            cfg: The config.
-
-        Returns:
-            The costs.
-        """
-        shape = input_shape(cfg)
-        model = deepcopy(cfg.model.to_dict())
-        forget_checkpoints(model)
-        key = json.dumps([shape, model], sort_keys=True, default=repr)
-        if key not in self._known:
-            self._known[key] = _count(cfg.model, shape)
-        return self._known[key]
+def published_cell(method: str, data: str) -> str:
+    """Write a published AP, ``box / mask`` in per cent, or a dash."""
+    found = PUBLISHED_AP.get(method, {}).get(data)
+    return NONE if found is None else f'{found[0]:.1f} / {found[1]:.1f}'
 
 
-def render_matrix(rows: list[ConfigRow]) -> str:
-    """Write rows as a Markdown table.
+def add_costs(row: ConfigRow, cfg: Config, known: dict[str, tuple[str, str]]) -> ConfigRow:
+    """Count a config's encoder and whole model at the config's own input size.
 
     Args:
-        rows: The rows.
+        row: The config's row.
+        cfg: The config.
+        known: What has been counted, by model: data sets of as many classes share one. Added to.
 
     Returns:
-        The table, without a newline at its end.
+        The row with its costs.
     """
-    lines = [HEADER, ('---',) * len(HEADER), *(row.cells() for row in rows)]
-    return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+    shape = input_shape(cfg)
+    model = deepcopy(cfg.model.to_dict())
+    forget_checkpoints(model)
+    key = json.dumps([shape, model], sort_keys=True, default=repr)
+    if key not in known:
+        known[key] = _count(cfg.model, shape)
+    parameters, multiply_adds = known[key]
+    return row._replace(parameters=parameters, multiply_adds=multiply_adds)
 
 
 def make_matrix(root: Path) -> str:
-    """Read and count every config, which takes minutes.
-
-    Args:
-        root: The folder that holds ``configs``.
-
-    Returns:
-        The table.
-    """
-    counter, rows = CostCounter(), []
+    """Read and count every config under ``root / 'configs'`` into a table, which takes minutes."""
+    known: dict[str, tuple[str, str]] = {}
+    rows = []
     for path in tqdm(leaf_configs(root), unit='config'):
         cfg = load_config(path)
-        row = describe_config(cfg, path.relative_to(root))
-        rows.append(replace(row, costs=counter.count(cfg)))
+        rows.append(add_costs(describe_config(cfg, path.relative_to(root)), cfg, known))
     return render_matrix(rows)
 
 
-def write_matrix(root: Path, file: Path) -> None:
-    """Put the table into a Markdown file.
+def render_matrix(rows: Sequence[ConfigRow]) -> str:
+    """Write rows as a Markdown table, without a newline at its end."""
+    lines = [HEADER, ('---',) * len(HEADER), *rows]
+    return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
 
-    Args:
-        root: The folder that holds ``configs``.
-        file: Has the two comments that mark the table's place.
+
+def write_matrix(root: Path, file: Path) -> None:
+    """Put the table of all configs under ``root / 'configs'`` into a Markdown file, between its marks.
 
     Raises:
         SetupError: There is no such file, or the comments are not there, once and in order.
@@ -219,18 +165,10 @@ def write_matrix(root: Path, file: Path) -> None:
 
 
 def replace_matrix(text: str, table: str, file: Path) -> str:
-    """Put a table between the two comments that mark its place.
-
-    Args:
-        text: The Markdown file's text.
-        table: The table.
-        file: Where the text is from, for messages.
-
-    Returns:
-        The text with the new table.
+    """Put a table between the two comments that mark its place in a file's text.
 
     Raises:
-        SetupError: If the comments are not there, once and in order.
+        SetupError: The comments are not there, once and in order.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -268,15 +206,16 @@ def _encoder(cfg: Mapping[str, Any]) -> str:
     return cfg.get('model_name', kind)
 
 
-def _count(model: Mapping[str, Any], shape: tuple[int, int]) -> Costs:
-    if 'student' in model:
-        encoder = count_complexity(build_for_counting(model), shape)
-        return Costs(encoder.parameters, None, encoder.multiply_adds, None)
-    built = build_for_counting(model, 'model')
-    encoder = count_complexity(built, shape)
-    whole = count_complexity(built, shape, 'model')
-    return Costs(encoder.parameters, whole.parameters, encoder.multiply_adds, whole.multiply_adds)
+def _count(model: Mapping[str, Any], shape: tuple[int, int]) -> tuple[str, str]:
+    """Count parameters and multiply-adds of encoder / whole model; a distiller is no whole."""
+    scopes: tuple[Scope, ...] = ('backbone',) if 'student' in model else ('backbone', 'model')
+    built = build_for_counting(model, scopes[-1])
+    costs = [count_complexity(built, shape, scope) for scope in scopes]
+    return (
+        _pair([cost.parameters / 1e6 for cost in costs]),
+        _pair([cost.multiply_adds / 1e9 for cost in costs]),
+    )
 
 
-def _pair(encoder: int, whole: int | None, unit: float) -> str:
-    return f'{encoder / unit:.1f} / {NONE if whole is None else f"{whole / unit:.1f}"}'
+def _pair(numbers: Sequence[float]) -> str:
+    return ' / '.join([*(f'{number:.1f}' for number in numbers), NONE][:2])

@@ -34,9 +34,6 @@ EXIT_TERMINATED = 143
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read a command line; wrong usage and ``--help`` end the process, as usual.
 
-    Args:
-        words: A sub-command and its arguments.
-
     Returns:
         The arguments, with the sub-command's module as ``command``.
     """
@@ -72,10 +69,7 @@ def wait_politely() -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a sub-command and end it as its user would like.
-
-    Args:
-        args: What `parse` returned.
+    """Run a sub-command, as `parse` returned it, and end it as its user would like.
 
     Returns:
         The exit code: the sub-command's own; 2 after an error that the user can put right, printed
@@ -105,14 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(*words: object) -> int:
-    """Run a command line within Python.
-
-    Args:
-        *words: A sub-command and its arguments.
-
-    Returns:
-        The exit code.
-    """
+    """Run a sub-command with its arguments within Python, and return the exit code."""
     return run(parse([str(word) for word in words]))
 
 

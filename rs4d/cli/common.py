@@ -28,12 +28,7 @@ class _OptionsAction(argparse.Action):
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, what: str = 'the config file') -> None:
-    """Add a config and the options that change it.
-
-    Args:
-        parser: Gets ``config`` and ``--cfg-options``.
-        what: The config's help.
-    """
+    """Add a config, of which ``what`` is the help, and the options that change it."""
     parser.add_argument('config', help=f'{what}; rs4d::PATH is one that rs4d brings')
     parser.add_argument(
         '--cfg-options',
@@ -46,11 +41,7 @@ def add_config_arguments(parser: argparse.ArgumentParser, what: str = 'the confi
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that training and testing share; they are MMDetection's.
-
-    Args:
-        parser: Gets ``--work-dir``, ``--launcher`` and ``--local_rank``.
-    """
+    """Add the flags that training and testing share; they are MMDetection's."""
     parser.add_argument('--work-dir', help='folder to write to (default: work_dirs/CONFIG_NAME)')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who starts'
@@ -62,18 +53,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(args: argparse.Namespace) -> 'Config':
-    """Read the config that a sub-command was given and apply the options to it.
-
-    Args:
-        args: Has what `add_config_arguments` adds.
-
-    Returns:
-        The config.
-
-    Raises:
-        ConfigError: The config, or one that it is based on, is missing or does not read, or an option
-            does not fit it.
-    """
+    """Read the config that `add_config_arguments` asked for, with its options, by `load_config`."""
     from mmengine.config import DictAction
 
     from rs4d.config import load_config
@@ -85,17 +65,11 @@ def read_config(args: argparse.Namespace) -> 'Config':
 
 
 def read_run_config(args: argparse.Namespace) -> 'Config':
-    """Read the config of a training or a test.
-
-    Args:
-        args: Has what `add_config_arguments` and `add_run_arguments` add.
-
-    Returns:
-        The config, with ``work_dir`` and ``launcher`` set.
+    """Read the config of a training or a test, with ``work_dir`` and ``launcher`` set.
 
     Raises:
         SetupError: The launcher that is named did not start this process.
-        ConfigError: See `read_config`.
+        ConfigError: See `load_config`.
     """
     from rs4d.engine.distributed import require_launcher
 

@@ -43,12 +43,13 @@ def run(args: argparse.Namespace) -> None:
         raise SetupError(
             f'Two columns have the same title: {names}. Set different ones by --names.'
         )
-    for option, path in (('--annotations', args.annotations), ('--image-dir', args.image_dir)):
-        if not path.exists():
-            raise SetupError(f"{option} '{path}' does not exist. Give the path of the data's own.")
+    if not args.image_dir.is_dir():
+        raise SetupError(f"--image-dir '{args.image_dir}' is no folder. Give that of the images.")
     if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         raise SetupError(f"--out '{args.out}': end the picture's name in .png or .jpg.")
-    truth = read_coco(args.annotations, "Give the file that the config's test_evaluator names.")
+    truth = read_coco(
+        args.annotations, "Let --annotations be the config's test_evaluator.ann_file."
+    )
     check_annotations(truth, ()).refuse(args.annotations, log=False)
     coco = CocoIndex(truth)
     categories = coco.getCatIds()  # labels are numbered in the order of the file

@@ -15,9 +15,6 @@ def explain(error: BaseException) -> str | None:
     Such are all `UserError`s, a name that is in no registry, a full disk and a full memory. Anything
     else is a bug, whose traceback is worth more than a sentence.
 
-    Args:
-        error: What was caught.
-
     Returns:
         The paragraph, or None for a bug.
     """

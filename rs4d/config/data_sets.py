@@ -8,13 +8,10 @@ from mmengine.registry import DATASETS
 
 
 def inner_datasets(settings: Any) -> Iterator[dict[str, Any]]:
-    """Look through wrappers such as ``RepeatDataset`` and ``ConcatDataset``.
+    """Yield the configs of the data sets that read files, inside of ``ConcatDataset`` and the like.
 
     Args:
         settings: The config of a data set, or a list of configs.
-
-    Yields:
-        The configs of the data sets that read files.
     """
     if isinstance(settings, Mapping):
         inner = settings.get('datasets') or settings.get('dataset')
@@ -27,14 +24,11 @@ def inner_datasets(settings: Any) -> Iterator[dict[str, Any]]:
 
 
 def dataset_classes(settings: Mapping[str, Any], scope: str = 'mmdet') -> tuple[str, ...]:
-    """Find the classes of a data set without building it.
+    """Find the classes of a data set, none if it has no labels, without building it.
 
     Args:
         settings: The config of a data set, without wrappers.
         scope: Where its type is looked up.
-
-    Returns:
-        Its class names, none if it has no labels.
     """
     classes = (settings.get('metainfo') or {}).get('classes')
     if classes is None:

@@ -37,13 +37,7 @@ def find_config(path: str | os.PathLike[str]) -> Path:
 
 
 def leaf_configs(root: Path) -> list[Path]:
-    """Find the configs that can be run.
-
-    Args:
-        root: The folder that holds ``configs``.
-
-    Returns:
-        Their paths, by folder and name.
+    """Find the configs in ``root / 'configs'`` that can be run, by folder and name.
 
     Raises:
         ConfigError: There are none.

@@ -53,11 +53,7 @@ def resolve(cfg: Config | MutableMapping[str, Any]) -> None:
 
 
 def follow(root: Any, path: str) -> Any:
-    """Find what stands at a path of a config, through references on the way.
-
-    Args:
-        root: The config's dict.
-        path: Keys and positions in lists, joined by dots.
+    """Find what stands at a dotted path of a config's dict, through references on the way.
 
     Returns:
         The value as it stands there, its own references not resolved.
@@ -69,14 +65,10 @@ def follow(root: Any, path: str) -> Any:
 
 
 def expand(root: Any, path: str) -> None:
-    """Make a path a place of its own, where it leads through references.
+    """Make a dotted path of a config's dict a place of its own, where it leads through references.
 
     ``train_dataloader.dataset.pipeline.0.type`` may be set although the pipeline is
     ``'${train_pipeline}'``: the loader gets a copy of it.
-
-    Args:
-        root: The config's dict, changed in place.
-        path: Keys and positions in lists, joined by dots.
     """
     node = root
     for key in path.split('.')[:-1]:

@@ -33,11 +33,7 @@ _TAKEN_AT = (
 
 
 def check_options(cfg: Config, options: Iterable[str]) -> None:
-    """Raise if an option sets what nothing reads.
-
-    Args:
-        cfg: The config, before the options are applied to it.
-        options: Dotted keys, as ``--cfg-options`` has them.
+    """Raise if a dotted option sets what nothing reads in a config, before it is applied to it.
 
     Raises:
         ConfigError: Some do; all of them are named, with the nearest name that is read.
@@ -50,9 +46,6 @@ def check_settings(cfg: Config) -> None:
 
     A setting is read if the runner or a tool knows it, or the files of the config use its name; else
     it is wrong where it is nearly one of these.
-
-    Args:
-        cfg: The config, complete.
 
     Raises:
         ConfigError: It has; all of them are named, with the nearest name that is read.
@@ -77,17 +70,15 @@ def _option_problem(root: Any, path: str) -> str | None:
         node, done = child, f'{done}.{key}' if done else key
     if not isinstance(node, dict) or key in dict.keys(node):
         return None
-    present = {str(name) for name in dict.keys(node)}
-    if not done:
-        known = frozenset(present | _KNOWN)
-    elif (taken := _arguments_at(node, done, root.get('default_scope', 'mmdet'))) is not None:
-        known = taken
-    elif re.fullmatch(r'(train|val|test)_dataloader', done):
-        known = frozenset(present | _LOADER)
-    elif _nearest(key, present):
-        known = frozenset(present)
-    else:
-        return None
+    known = _arguments_at(node, done, root.get('default_scope', 'mmdet'))
+    if known is None:
+        # No part: its own keys, and where they are known those that it may have.
+        present = frozenset(map(str, dict.keys(node)))
+        loader = re.fullmatch(r'(train|val|test)_dataloader', done)
+        may_have = _LOADER if loader else frozenset() if done else _KNOWN
+        known = present | may_have
+        if not may_have and not _nearest(key, present):
+            return None
     if key in known:
         return None
     place = done or 'the config'

@@ -155,8 +155,3 @@ def test_real_weights_and_those_apart_cost_the_same(tiny_detector) -> None:
     whole, apart = (count_complexity(model, (64, 64), 'model') for model in models)
     assert whole == apart
     assert 'forward' not in vars(models[1].backbone)
-
-
-def test_unknown_scope() -> None:
-    with pytest.raises(SetupError, match='backbone, model'):
-        count_complexity(nn.Conv2d(3, 1, 1), scope='head')

@@ -44,15 +44,12 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_encoder(name: str, side: int, with_cp: bool = False) -> nn.Module:
-    """Build an encoder with random weights.
+    """Build an encoder with random weights, which maps (B, 3, side, side) to one map or several.
 
     Args:
         name: A key of ``ENCODERS``.
         side: Height and width of the input in pixels; position embeddings are made for it.
         with_cp: Activation checkpointing, where the encoder has it.
-
-    Returns:
-        The module; it maps (B, 3, side, side) to one map or several.
 
     Raises:
         ConfigError: There is no encoder of that name.
@@ -66,18 +63,10 @@ def build_encoder(name: str, side: int, with_cp: bool = False) -> nn.Module:
 
 
 def make_step(model: nn.Module, side: int, training: bool) -> Callable[[], None]:
-    """Make a function that takes one step with one image.
+    """Make a function that takes one step of an encoder with one image of side x side pixels.
 
     A training step is the forward and the backward pass; the optimiser is left out, since its time
     depends on the number of parameters alone.
-
-    Args:
-        model: An encoder; its mode is set here.
-        side: Height and width of the input in pixels.
-        training: Forward and backward instead of inference.
-
-    Returns:
-        A function without arguments.
     """
     torch.manual_seed(0)
     img = torch.randn(1, 3, side, side, device=next(model.parameters()).device)

@@ -15,11 +15,7 @@ from .encoders import build_encoder, make_step
 
 
 def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function in a process that has done nothing before, with as many threads as this one.
-
-    Args:
-        function: One that a module has by its name.
-        *args: Its arguments.
+    """Call a module's function in a process of its own, with as many threads as this one.
 
     Returns:
         What it returns, or None if the process ran out of memory.
@@ -43,12 +39,6 @@ def peak_memory(name: str, side: int, training: bool, with_cp: bool = False) -> 
     It is the highest resident memory of a fresh process less the one before building: weights,
     activations, gradients and the kernels' scratch, but not the libraries.
 
-    Args:
-        name: Encoder, a key of ``rs4d.analysis.benchmark.encoders.ENCODERS``.
-        side: Input side in pixels.
-        training: Forward and backward instead of inference.
-        with_cp: Activation checkpointing, for `RSMamba`.
-
     Returns:
         MiB, or None if the process was ended for want of memory.
     """
@@ -65,7 +55,9 @@ def status_mib(field: str) -> float:
     """
     status = Path('/proc/self/status')
     if not status.is_file():
-        raise ConfigError('Memory is measured on Linux only. Leave it out by --no-memory.')
+        raise ConfigError(
+            'Memory is measured on Linux only; `rs4d benchmark encoders` takes --no-memory elsewhere.'
+        )
     sizes = dict(line.split(':', 1) for line in status.read_text().splitlines())
     return int(sizes[field].split()[0]) / 1024
 

@@ -36,13 +36,8 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Time several functions in turn, so that whatever slows the machine slows all of them.
 
-    Args:
-        candidates: Functions by name.
-        rounds: Times each is measured.
-        warmup: Times each is run before.
-
     Returns:
-        Seconds of every round by name.
+        Seconds of every round by name; ``warmup`` rounds before are not measured.
     """
     for function in candidates.values():
         for _ in range(warmup):
