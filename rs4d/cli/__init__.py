@@ -2,7 +2,7 @@
 
 A module has a docstring, which is its help; ``add_arguments``; ``run``, which imports what it needs,
 does the work and returns an exit code or None for 0; and ``interrupted`` where there is something to
-say after Ctrl-C. ``rs4d_command`` beside the package starts all of them.
+say after Ctrl-C. ``tools/rs4d_command.py`` starts all of them.
 """
 
 import argparse

@@ -11,14 +11,22 @@ import pytest
 from rs4d.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
-HELP = [['-m', 'rs4d_command', '--help'], ['-m', 'rs4d_command', 'train', '--help']]
+COMMAND = str(ROOT / 'tools' / 'rs4d_command.py')
+HELP = [[COMMAND, '--help'], [COMMAND, 'train', '--help']]
 HELP += [[str(path), '--help'] for path in sorted((ROOT / 'tools').rglob('*.py'))]
 PLAIN = ('demo.py', 'distill_study.py')  # they run the other tools
 
 
 def python(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with the package and the command of this folder, whatever is installed."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / 'tools')])
     return subprocess.run(
-        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

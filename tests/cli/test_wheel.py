@@ -26,10 +26,13 @@ if len(sys.argv) > 1:
 """
 OWN = """
 _base_ = [
-    'rs4d::_base_/models/mask-rcnn_rsmamba-tiny.py',
-    'rs4d::_base_/datasets/ssdd_instance.py',
+    'rs4d::_base_/models/mask-rcnn_small.py',
+    'rs4d::_base_/encoders/rsmamba-tiny.py',
+    'rs4d::_base_/datasets/coco_256.py',
+    'rs4d::_base_/datasets/ssdd.py',
     'rs4d::_base_/default_runtime.py',
 ]
+model = dict(backbone=_base_.encoder, neck=_base_.neck)
 """
 SHORT = (
     'train_dataloader.dataset.indices=2',
@@ -57,7 +60,8 @@ def build(folder: Path, compiler: Path) -> Path:
         )
     for name in ('pyproject.toml', 'setup.py', 'MANIFEST.in', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, source)
-    shutil.copy(ROOT / 'rs4d_command.py', source)
+    (source / 'tools').mkdir()
+    shutil.copy(ROOT / 'tools' / 'rs4d_command.py', source / 'tools')
     command = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation']
     compilers = dict(CC=str(compiler), CXX=str(compiler), LDSHARED=str(compiler))
     subprocess.run(

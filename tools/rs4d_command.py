@@ -1,7 +1,7 @@
 """The command ``rs4d``, which the files in ``tools/`` call as well.
 
 Python runs a package's ``__init__`` before any module inside of it, and that of rs4d registers its
-parts with MMDetection, which takes seconds. So this module lies beside the package: it makes the
+parts with MMDetection, which takes seconds. So this module is none of the package: it makes the
 package known, lets `rs4d.cli` read the arguments, and runs the ``__init__`` when there is work to do.
 """
 
