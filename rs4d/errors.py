@@ -14,11 +14,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError, ValueError):
-    """A config or a call gives a part of a model a value that it cannot have."""
-
-
-class SetupError(UserError, ValueError):
-    """A config, file or option that cannot work together with the rest."""
+    """A setting that cannot be, or a config, file or option that does not fit the rest."""
 
 
 class InputSizeError(UserError, ValueError):

@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 from rs4d.ops import Engine, added_engine
 
 Scope = Literal['backbone', 'model']
@@ -93,12 +93,12 @@ def count_complexity(
             itself if it has neither. ``'model'``: a detector's whole prediction.
 
     Raises:
-        SetupError: A whole model is on the meta device.
+        ConfigError: A whole model is on the meta device.
     """
     part = encoder_of(model) if scope == 'backbone' else model
     device = _device_of(part)
     if scope == 'model' and device.type == 'meta':
-        raise SetupError(
+        raise ConfigError(
             "A whole model cannot be counted on the device 'meta': it selects proposals by their "
             'numbers. Build it with build_for_counting, which leaves the backbone alone there.'
         )

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rs4d.config import inner_datasets, load_config
 from rs4d.config.packages import leaf_configs
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 from rs4d.files import write_text
 
 from .complexity import (
@@ -154,10 +154,10 @@ def write_matrix(root: Path, file: Path) -> None:
     """Put the table of all configs under ``root / 'configs'`` into a Markdown file, between its marks.
 
     Raises:
-        SetupError: There is no such file, or the comments are not there, once and in order.
+        ConfigError: There is no such file, or the comments are not there, once and in order.
     """
     if not file.is_file():
-        raise SetupError(f"'{file}' does not exist. Name the Markdown file that holds the table.")
+        raise ConfigError(f"'{file}' does not exist. Name the Markdown file that holds the table.")
     # Its marks are looked for before the minutes of counting, its text after them.
     replace_matrix(file.read_text(encoding='utf-8'), '', file)
     table = make_matrix(root)
@@ -168,12 +168,12 @@ def replace_matrix(text: str, table: str, file: Path) -> str:
     """Put a table between the two comments that mark its place in a file's text.
 
     Raises:
-        SetupError: The comments are not there, once and in order.
+        ConfigError: The comments are not there, once and in order.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in after or END in after:
-        raise SetupError(
+        raise ConfigError(
             f"'{file}' does not have the two lines that mark the table's place, once and in this "
             f'order: {BEGIN} and {END}. Add them where it should be.'
         )

@@ -11,7 +11,7 @@ from rs4d.checkpoints.checks import require_checkpoint
 from rs4d.engine.distributed import leave
 from rs4d.engine.preflight import check_testing
 from rs4d.engine.terminal import summarise
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 from rs4d.evaluation import write_results_of
 from rs4d.files import keep_earlier, write_json
 from rs4d.models.part_checks import check_parts
@@ -60,7 +60,7 @@ def _draw_predictions(cfg: Config, folder: str) -> None:
     """Switch the config's visualization hook on."""
     hooks = cfg.get('default_hooks', {})
     if 'visualization' not in hooks:
-        raise SetupError(
+        raise ConfigError(
             f"--show-dir: the config '{cfg.filename}' has no default_hooks.visualization, which "
             "draws. Add visualization=dict(type='InstanceVisualizationHook') to its default_hooks."
         )

@@ -8,7 +8,7 @@ from rs4d.engine import TrainingStopped
 from rs4d.engine.distributed import leave
 from rs4d.engine.preflight import check_training, check_work_dir, choose_resume
 from rs4d.engine.terminal import summarise
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 from rs4d.models.part_checks import check_parts
 
 
@@ -64,7 +64,7 @@ def train(
 def scale_learning_rate(cfg: Config) -> None:
     """Switch MMEngine's scaling of the learning rate on."""
     if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-        raise SetupError(
+        raise ConfigError(
             f"--auto-scale-lr: the config '{cfg.filename}' does not say for which batch size its "
             'learning rate is meant. Add auto_scale_lr=dict(base_batch_size=...) to it.'
         )
@@ -80,25 +80,25 @@ def use_mixed_precision(cfg: Config, precision: str = 'auto') -> None:
             losses; or ``'auto'`` for the first of these that the GPU can.
 
     Raises:
-        SetupError: There is no such GPU, or the config has no optimizer wrapper to change.
+        ConfigError: There is no such GPU, or the config has no optimizer wrapper to change.
     """
     gpu = torch.cuda.is_available()
     # float16 overflows in state space models long before bfloat16 does.
     bf16 = not gpu or torch.cuda.is_bf16_supported(including_emulation=False)
     if not gpu and precision != 'bf16':
-        raise SetupError(
+        raise ConfigError(
             f'--amp{"" if precision == "auto" else f" {precision}"} asks for mixed precision on a '
             'GPU, and PyTorch finds none here. Leave --amp out to train on the CPU in float32, or '
             'take --amp bf16, which CPUs know, too.'
         )
     if precision == 'bf16' and not bf16:
-        raise SetupError('--amp bf16: this GPU has no bfloat16. Take --amp fp16.')
+        raise ConfigError('--amp bf16: this GPU has no bfloat16. Take --amp fp16.')
     wrapper: ConfigDict | None = cfg.get('optim_wrapper')
     if wrapper is None:
-        raise SetupError("--amp: the config has no 'optim_wrapper', so there is nothing to train.")
+        raise ConfigError("--amp: the config has no 'optim_wrapper', so there is nothing to train.")
     kind = wrapper.get('type', 'OptimWrapper')
     if str(kind).split('.')[-1].removeprefix('Skipping') not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise SetupError(
+        raise ConfigError(
             f'--amp does not know what mixed precision is for optim_wrapper.type={kind!r}. Set it up '
             'in the config and leave --amp out.'
         )
@@ -121,10 +121,10 @@ def accumulate_gradients(cfg: Config, steps: int) -> None:
         steps: Batches for an update.
 
     Raises:
-        SetupError: The number is below 1, or the config has no optimizer wrapper.
+        ConfigError: The number is below 1, or the config has no optimizer wrapper.
     """
     wrapper: ConfigDict | None = cfg.get('optim_wrapper')
     if wrapper is None or steps < 1:
         problem = f'{steps} is below 1' if steps < 1 else "the config has no 'optim_wrapper'"
-        raise SetupError(f'--accumulate: {problem}. Give the number of batches for an update.')
+        raise ConfigError(f'--accumulate: {problem}. Give the number of batches for an update.')
     wrapper.accumulative_counts = steps

@@ -14,7 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from rs4d.config import is_class_head
-from rs4d.errors import SetupError, some
+from rs4d.errors import ConfigError, some
 
 from .load_report import watched_load
 from .pretrained_init import pretrained_weights
@@ -27,10 +27,10 @@ def require_checkpoint(path: str, source: str) -> None:
     ``source`` is the config's key or the tool's argument that names it.
 
     Raises:
-        SetupError: There is no such file.
+        ConfigError: There is no such file.
     """
     if _is_local(path) and not Path(path).expanduser().is_file():
-        raise SetupError(
+        raise ConfigError(
             f"The checkpoint '{path}', named by {source}, does not exist (working directory "
             f"'{Path.cwd()}'). Train or download it first, correct the path, or, to start from "
             f'random weights, set what names it to None.'
@@ -50,7 +50,7 @@ def check_checkpoint(model: nn.Module, path: str, source: str, *, complete: bool
             another number of classes, and keep their random weights there.
 
     Raises:
-        SetupError: It is missing, of another size, or lacks weights.
+        ConfigError: It is missing, of another size, or lacks weights.
         CheckpointMismatchError: It cannot be read, or is of another model.
     """
     if not _is_local(path):
@@ -67,7 +67,7 @@ def check_pretrained(model: nn.Module) -> None:
     theirs only the file's existence is checked.
 
     Raises:
-        SetupError: A checkpoint is missing, of another size, or lacks weights.
+        ConfigError: A checkpoint is missing, of another size, or lacks weights.
         CheckpointMismatchError: One cannot be read, or is of another model.
     """
     for name, module, init in _pretrained_modules(model, 'model'):
@@ -128,13 +128,13 @@ def _compare(
         first = wrong[0]
         got = tuple(weights[first].shape) if first in weights else 'another one'
         also = f' (also {some(wrong[1:])})' if wrong[1:] else ''
-        raise SetupError(
+        raise ConfigError(
             f'{start} is of another size than the model: {len(wrong)} of its weights differ in '
             f"shape; '{first}' should be {expected[first]} but is {got}{also}. Use the config that "
             'the checkpoint was trained with, or a checkpoint of this size.'
         )
     if complete and missing:
-        raise SetupError(
+        raise ConfigError(
             f"{start} lacks {len(missing)} of the model's {len(expected)} weights: {some(missing)}. "
             'They would stay random. Use the config that the checkpoint was trained with, or a '
             'checkpoint of this model.'

@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from safetensors.torch import save
 from torch import Tensor
 
-from rs4d.errors import SetupError, some
+from rs4d.errors import ConfigError, some
 from rs4d.files import refuse_existing, write_bytes
 
 from .errors import CheckpointMismatchError
@@ -58,7 +58,7 @@ def convert_encoder(
     """
     source, target = Path(source), Path(target)
     if target.suffix not in ('.pth', SAFETENSORS):
-        raise SetupError(
+        raise ConfigError(
             f"The file to write, '{target}', should end in .pth or .safetensors. Change its name."
         )
     if not overwrite:

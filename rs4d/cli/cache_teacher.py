@@ -74,7 +74,7 @@ def _complete_options(args: argparse.Namespace, cfg: 'Config') -> None:
     """Fill in what the command line leaves to launcher, config and machine, and check the rest."""
     import torch
 
-    from rs4d.errors import SetupError
+    from rs4d.errors import ConfigError
 
     # Ranks of a launcher write into one terminal or file; those by hand have one each.
     args.shows = args.rank is not None or _from_launcher(('RANK', 'SLURM_PROCID'), 0) == 0
@@ -84,12 +84,12 @@ def _complete_options(args: argparse.Namespace, cfg: 'Config') -> None:
         args.world_size = _from_launcher(('WORLD_SIZE', 'SLURM_NTASKS'), 1)
     args.out = args.out or cfg.model.get('teacher_cache')
     if not args.out:
-        raise SetupError(
+        raise ConfigError(
             f"The config '{args.config}' has no model.teacher_cache, so it does not say where the "
             'cache should be. Give a folder by --out.'
         )
     if not 0 <= args.rank < args.world_size:
-        raise SetupError(
+        raise ConfigError(
             f'--rank {args.rank} --world-size {args.world_size}: ranks are counted from 0 to one '
             'less than the world size.'
         )
@@ -99,7 +99,7 @@ def _complete_options(args: argparse.Namespace, cfg: 'Config') -> None:
     if args.num_workers is None:
         args.num_workers = loader.get('num_workers', 0)
     if args.batch_size < 1 or args.num_workers < 0 or args.images_per_shard < 1:
-        raise SetupError(
+        raise ConfigError(
             f'--batch-size {args.batch_size}, --num-workers {args.num_workers}, --images-per-shard '
             f'{args.images_per_shard}: batches and shards have at least 1 image, workers may be 0.'
         )

@@ -33,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.registry import init_default_scope
 
     from rs4d.datasets.config_checks import check_config
-    from rs4d.errors import SetupError
+    from rs4d.errors import ConfigError
     from rs4d.files import write_json
 
     cfg = read_config(args)
     if args.json and not Path(args.json).resolve().parent.is_dir():
-        raise SetupError(f"--json '{args.json}': its folder does not exist. Make it.")
+        raise ConfigError(f"--json '{args.json}': its folder does not exist. Make it.")
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     report = check_config(cfg, files=not args.annotations_only, decode=args.decode)
     print(report)

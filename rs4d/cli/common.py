@@ -68,7 +68,7 @@ def read_run_config(args: argparse.Namespace) -> 'Config':
     """Read the config of a training or a test, with ``work_dir`` and ``launcher`` set.
 
     Raises:
-        SetupError: The launcher that is named did not start this process.
+        ConfigError: The launcher that is named did not start this process.
         ConfigError: See `load_config`.
     """
     from rs4d.engine.distributed import require_launcher

@@ -29,24 +29,24 @@ def run(args: argparse.Namespace) -> None:
 
     from rs4d.datasets.annotation_checks import check_annotations
     from rs4d.datasets.coco_file import CocoIndex, read_coco
-    from rs4d.errors import SetupError
+    from rs4d.errors import ConfigError
     from rs4d.evaluation import read_results
     from rs4d.visualization import choose_images, draw_prediction_grid
 
     names = args.names or [path.stem for path in args.predictions]
     if len(names) != len(args.predictions):
-        raise SetupError(
+        raise ConfigError(
             f'--names has {len(names)} titles for {len(args.predictions)} prediction files; give one '
             'for each.'
         )
     if len(set(names)) != len(names):
-        raise SetupError(
+        raise ConfigError(
             f'Two columns have the same title: {names}. Set different ones by --names.'
         )
     if not args.image_dir.is_dir():
-        raise SetupError(f"--image-dir '{args.image_dir}' is no folder. Give that of the images.")
+        raise ConfigError(f"--image-dir '{args.image_dir}' is no folder. Give that of the images.")
     if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
-        raise SetupError(f"--out '{args.out}': end the picture's name in .png or .jpg.")
+        raise ConfigError(f"--out '{args.out}': end the picture's name in .png or .jpg.")
     truth = read_coco(
         args.annotations, "Let --annotations be the config's test_evaluator.ann_file."
     )
@@ -61,5 +61,5 @@ def run(args: argparse.Namespace) -> None:
     grid = draw_prediction_grid(coco, args.image_dir, predictions, chosen, args.score_thr)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(args.out), grid):
-        raise SetupError(f"--out '{args.out}' could not be written. Choose a folder with space.")
+        raise ConfigError(f"--out '{args.out}' could not be written. Choose a folder with space.")
     print(f'Wrote {args.out}')

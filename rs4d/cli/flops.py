@@ -34,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Count and print."""
     from rs4d.analysis.complexity import build_for_counting, count_complexity, input_shape
-    from rs4d.errors import SetupError
+    from rs4d.errors import ConfigError
 
     cfg = read_config(args)
     if args.shape is not None and len(args.shape) > 2:
-        raise SetupError('--shape takes a height and a width, or one number for both.')
+        raise ConfigError('--shape takes a height and a width, or one number for both.')
     shape = (args.shape[0], args.shape[-1]) if args.shape else input_shape(cfg)
     cost = count_complexity(build_for_counting(cfg.model, args.scope), shape, args.scope)
     print(f'config          {args.config}')

@@ -18,11 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read the runs and write the picture."""
-    from rs4d.errors import SetupError
+    from rs4d.errors import ConfigError
     from rs4d.visualization import draw_curves, read_run
 
     if args.labels is not None and len(args.labels) != len(args.runs):
-        raise SetupError(
+        raise ConfigError(
             f'--labels has {len(args.labels)} names for {len(args.runs)} runs; give one for each.'
         )
     labels = args.labels or [None] * len(args.runs)

@@ -8,7 +8,7 @@ import torch
 import torch.distributed
 from mmengine.dist import is_distributed
 
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 
 # What each launcher calls rank, number of processes and number on this machine.
 _VARIABLES = {
@@ -26,11 +26,11 @@ def require_launcher(launcher: str, local_rank: int = 0) -> None:
     """Raise if this process is not one of those that a launcher starts.
 
     Raises:
-        SetupError: The launcher has not started it, or there are more processes than GPUs.
+        ConfigError: The launcher has not started it, or there are more processes than GPUs.
     """
     missing = _missing(launcher)
     if missing:
-        raise SetupError(
+        raise ConfigError(
             f'--launcher {launcher} is for processes that a launcher has started, which sets '
             f'{", ".join(missing)} in the environment. Start several with tools/dist_train.sh CONFIG '
             'NUMBER or tools/slurm_train.sh, or leave --launcher out: one process uses all cores of '
@@ -38,7 +38,7 @@ def require_launcher(launcher: str, local_rank: int = 0) -> None:
         )
     rank = int(os.environ.setdefault('LOCAL_RANK', str(local_rank)))
     if launcher == 'pytorch' and 0 < torch.cuda.device_count() <= rank:
-        raise SetupError(
+        raise ConfigError(
             f'--launcher {launcher} gives each process a GPU, and process {rank} of this machine '
             f'finds only {torch.cuda.device_count()}. Start fewer processes.'
         )

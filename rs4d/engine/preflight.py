@@ -11,7 +11,7 @@ from torch import nn
 
 from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, require_checkpoint
 from rs4d.config import dataset_classes, inner_datasets, is_class_head
-from rs4d.errors import InputSizeError, Problems, SetupError, UserError, some
+from rs4d.errors import ConfigError, InputSizeError, Problems, UserError, some
 
 from .random_state import kept_random_state
 
@@ -23,15 +23,15 @@ def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
     """Raise if a training would overwrite the checkpoints of an earlier one without leave.
 
     Raises:
-        SetupError: The folder holds checkpoints, or cannot be a folder.
+        ConfigError: The folder holds checkpoints, or cannot be a folder.
     """
     folder = Path(cfg.work_dir)
     if folder.exists() and not folder.is_dir():
-        raise SetupError(f"The work dir '{folder}' is a file. Choose another --work-dir.")
+        raise ConfigError(f"The work dir '{folder}' is a file. Choose another --work-dir.")
     found = sorted(file.name for file in folder.glob('*.pth'))
     if found and not cfg.get('resume') and not overwrite:
         more = ' and others' if len(found) > 3 else ''
-        raise SetupError(
+        raise ConfigError(
             f"The work dir '{folder}' holds the checkpoints of an earlier training "
             f'({", ".join(found[:3])}{more}), which a new one would overwrite. Continue it with '
             '--resume, choose another --work-dir, or give --overwrite if they are not needed.'
@@ -47,7 +47,7 @@ def choose_resume(cfg: Config, resume: str | None) -> None:
             to leave the choice to the config.
 
     Raises:
-        SetupError: The checkpoint does not exist.
+        ConfigError: The checkpoint does not exist.
     """
     if resume is not None and resume != 'auto':
         cfg.resume, cfg.load_from = True, resume
@@ -99,7 +99,7 @@ def _check_weight_decay(cfg: Config) -> None:
     wrapper = cfg.get('optim_wrapper') or {}
     multipliers = [key for key in wrapper.get('paramwise_cfg') or {} if 'decay_mult' in key]
     if multipliers and (wrapper.get('optimizer') or {}).get('weight_decay') is None:
-        raise SetupError(
+        raise ConfigError(
             f'optim_wrapper.paramwise_cfg has {some(multipliers)}, which multiplies a weight decay, '
             'but optim_wrapper.optimizer has none. Add weight_decay=0.0 or another value to it.'
         )
@@ -135,14 +135,14 @@ def _check_samples(runner: Runner, model: nn.Module, split: str) -> None:
     except FileNotFoundError as error:
         if isinstance(error, UserError):
             raise
-        raise SetupError(
+        raise ConfigError(
             f'A file that {split}_dataloader or {split}_evaluator names does not exist: {error}. '
             'Check data_root, ann_file and data_prefix in the config, and RS4D_DATA_ROOT if the '
             'paths depend on it.'
         ) from error
     loader = loop.dataloader
     if not len(loader.dataset):
-        raise SetupError(
+        raise ConfigError(
             f'{split}_dataloader has no image left to use: all were filtered out. Check ann_file '
             'and filter_cfg (filter_empty_gt, min_size) in the config.'
         )
@@ -162,7 +162,7 @@ def _check_classes(cfg: Config, model: nn.Module, split: str) -> None:
             if is_class_head(name) and type(number) is int and number != len(classes)
         ]
         if classes and wrong:
-            raise SetupError(
+            raise ConfigError(
                 f'The data set of {split}_dataloader has {len(classes)} classes {classes}, but the '
                 f'model has {", ".join(wrong)}. Set num_classes={len(classes)} there, or use the '
                 'data set that the model is for.'
@@ -185,7 +185,7 @@ def _check_sizes(model: Any, loader: Any, split: str) -> None:
             try:
                 encoder.require_size(height, width)
             except InputSizeError as error:
-                raise SetupError(
+                raise ConfigError(
                     f'{split}_dataloader gives model.{name} images of {height}x{width} pixels '
                     f'(height x width, image {index} of the set). {error}'
                 ) from error

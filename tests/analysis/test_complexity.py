@@ -11,7 +11,7 @@ from torch import nn
 
 from rs4d.analysis.complexity import build_for_counting, count_complexity
 from rs4d.config import load_config
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
@@ -145,7 +145,7 @@ def test_types_are_looked_up_as_configs_do(tiny_detector) -> None:
 def test_model_on_the_meta_device_is_refused(tiny_detector) -> None:
     with torch.device('meta'):
         model = MODELS.build(tiny_detector)
-    with pytest.raises(SetupError, match='build_for_counting'):
+    with pytest.raises(ConfigError, match='build_for_counting'):
         count_complexity(model, (64, 64), 'model')
 
 

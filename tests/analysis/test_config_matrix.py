@@ -21,7 +21,7 @@ from rs4d.analysis.config_matrix import (
 )
 from rs4d.config import load_config
 from rs4d.config.packages import leaf_configs
-from rs4d.errors import ConfigError, SetupError
+from rs4d.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs' / 'configs.md'
@@ -127,7 +127,7 @@ def test_table_goes_between_the_marks_only() -> None:
     assert new.endswith(f'\n\n{END}\nafter\n')
     assert replace_matrix(new, render_matrix([]), Path('a.md')) == new
     for broken in ('', BEGIN, f'{END}{BEGIN}', text + text):
-        with pytest.raises(SetupError, match=r'a\.md'):
+        with pytest.raises(ConfigError, match=r'a\.md'):
             replace_matrix(broken, '', Path('a.md'))
 
 

@@ -31,7 +31,7 @@ from rs4d.checkpoints.conversion import convert_encoder
 from rs4d.checkpoints.plain_data import read_pickle
 from rs4d.checkpoints.reading import WRAPPERS, read_checkpoint, state_dict_of
 from rs4d.config import is_class_head
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 from rs4d.models.backbones import RSMamba, TimmEncoder
 
 ARCH = dict(embed_dims=8, num_layers=2, inner_dims=12, d_state=4, d_conv=3, dt_rank=2)
@@ -350,7 +350,7 @@ def test_safetensors_of_another_architecture(
     target = tmp_path / 'encoder.safetensors'
     convert_encoder(student, target)
     init = dict(type='Pretrained', checkpoint=str(target))
-    with pytest.raises(SetupError, match=says):
+    with pytest.raises(ConfigError, match=says):
         check_pretrained(encoder(**changes, init_cfg=init))
 
 
@@ -390,14 +390,14 @@ def test_other_classes_are_no_other_size(tmp_path: Path, own: int, found: int) -
     model = Detector(num_classes=own)
     path = str(tmp_path / 'x.pth')
     check_checkpoint(model, path, 'load_from', complete=False)
-    with pytest.raises(SetupError, match='of another size'):
+    with pytest.raises(ConfigError, match='of another size'):
         check_checkpoint(model, path, '--resume', complete=True)
 
 
 @pytest.mark.parametrize('change', [dict(queries=7), dict(width=5)])
 def test_other_sizes_are_not_taken_for_classes(tmp_path: Path, change: dict) -> None:
     torch.save(Detector(num_classes=3, **change).state_dict(), tmp_path / 'x.pth')
-    with pytest.raises(SetupError, match='of another size'):
+    with pytest.raises(ConfigError, match='of another size'):
         check_checkpoint(Detector(num_classes=2), str(tmp_path / 'x.pth'), 'x', complete=False)
 
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from rs4d.apis import accumulate_gradients, use_mixed_precision
 from rs4d.cli import parse
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -48,17 +48,17 @@ def test_precision(
 
 def test_precision_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, False)
-    with pytest.raises(SetupError, match='fp16'):
+    with pytest.raises(ConfigError, match='fp16'):
         use_mixed_precision(config(), 'bf16')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(SetupError, match='--amp fp16 asks for'):
+    with pytest.raises(ConfigError, match='--amp fp16 asks for'):
         use_mixed_precision(config(), 'fp16')
-    with pytest.raises(SetupError, match='OptimWrapperDict'):
+    with pytest.raises(ConfigError, match='OptimWrapperDict'):
         use_mixed_precision(config(type='OptimWrapperDict'), 'bf16')
 
 
 def test_accumulation_of_nothing() -> None:
-    with pytest.raises(SetupError, match='0 is below 1'):
+    with pytest.raises(ConfigError, match='0 is below 1'):
         accumulate_gradients(config(), 0)
 
 

@@ -14,7 +14,7 @@ import transformers
 
 import rs4d
 from rs4d.analysis.complexity import count_complexity
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 from rs4d.files import write_json, write_text
 
 from .encoders import build_encoder, make_step
@@ -35,11 +35,11 @@ def compare_encoders(args: argparse.Namespace) -> None:
         args: The command line of ``rs4d benchmark encoders``.
 
     Raises:
-        SetupError: The baseline is not measured.
+        ConfigError: The baseline is not measured.
     """
     baseline = args.baseline or args.encoders[-1]
     if baseline not in args.encoders:
-        raise SetupError(f'--baseline {baseline} is not one of --encoders.')
+        raise ConfigError(f'--baseline {baseline} is not one of --encoders.')
     records: list[dict[str, Any]] = []
     for mode in args.modes:
         for side in args.sides:

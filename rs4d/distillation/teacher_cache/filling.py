@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Subset
 
 from rs4d.distillation.feature_distiller import FeatureDistiller
 from rs4d.distillation.frozen_teacher import FrozenTeacher
-from rs4d.errors import SetupError, some
+from rs4d.errors import ConfigError, some
 
 from .header import (
     CacheHeader,
@@ -46,14 +46,14 @@ class TeacherEncoder:
         precision: In what it is held and runs, such as ``'float16'``; None for what the config says.
 
     Raises:
-        SetupError: The config's model is no distiller.
+        ConfigError: The config's model is no distiller.
         CheckpointNotFoundError: The teacher's checkpoint is not there.
     """
 
     def __init__(self, cfg: Config, device: torch.device, precision: str | None = None) -> None:
         model_cfg = deepcopy(dict(cfg.model))
         if not issubclass(cast(type, MODELS.get(model_cfg['type'])), FeatureDistiller):
-            raise SetupError(
+            raise ConfigError(
                 f"The config '{cfg.filename}' trains a {model_cfg['type']}. A cache is of the teacher "
                 'of stage 1: give a config of a FeatureDistiller, such as those in configs/distill.'
             )

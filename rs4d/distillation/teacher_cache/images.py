@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from rs4d.config import inner_datasets
 from rs4d.datasets import ImageDecodeError
-from rs4d.errors import SetupError
+from rs4d.errors import ConfigError
 
 from .header import (
     CACHED_LOADER,
@@ -61,7 +61,7 @@ class ImagesToCache(Dataset):
 
     Raises:
         TeacherCacheError: The pipelines differ between the data sets, or two images have the same name.
-        SetupError: The config has no such data loader.
+        ConfigError: The config has no such data loader.
     """
 
     def __init__(self, cfg: Config, splits: Sequence[str] = ('train', 'val')) -> None:
@@ -70,7 +70,7 @@ class ImagesToCache(Dataset):
         for split in splits:
             loader = cfg.get(f'{split}_dataloader')
             if loader is None:
-                raise SetupError(
+                raise ConfigError(
                     f"The config '{cfg.filename}' has no {split}_dataloader. Name the splits that it "
                     'has by --splits.'
                 )
