@@ -1,7 +1,8 @@
 """The public functions: they check, choose an engine, and leave the work to it.
 
-They compute in float32, or float64 if their input is, whatever the autocast. Empty tensors never
-reach a compiled engine.
+They compute in float32, or float64 if their input is, whatever the autocast. Sequences that are all of
+a lower type reach an engine as they are where it takes them so. Empty tensors never reach a compiled
+engine.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from .registry import ENGINES, Engine, choose_engine
-from .workspace import MixerWeights, Workspace
+from .workspace import MixerWeights, Workspace, product_type
 
 
 def selective_scan(
@@ -117,10 +118,13 @@ def bidirectional_conv_silu(
     Raises:
         ScanEngineError: If the engine asked for cannot run.
     """
-    compute = _compute_type(x)
     with _without_autocast(x):
-        run = _engine_for(x, weight, engine).conv_silu
-        y = run(x.to(compute), weight.to(compute), None if bias is None else bias.to(compute))
+        found = _engine_for(x, weight, engine)
+        compute = _compute_type(x)
+        sequence = x if x.dtype in found.low_types else x.to(compute)
+        y = found.conv_silu(
+            sequence, weight.to(compute), None if bias is None else bias.to(compute)
+        )
     return y.to(x.dtype)
 
 
@@ -132,23 +136,24 @@ def inference_mixer(x: Tensor) -> Callable[[Tensor, MixerWeights, Workspace], Te
 
     Returns:
         A function of ``x``, the mixer's weights and memory to work in, which returns the mixer's
-        output, (B, L, E), in memory of its own. None where gradients may flow, under autocast, for
-        other types than float32, for whoever watches the operators (tracers, compilers, counters),
-        and where the engine for ``x`` has no such function.
+        output, (B, L, E), in memory of its own and in the type that autocast asks for, else in that of
+        ``x``. None where gradients may flow, for types that the engine does not take, for whoever
+        watches the operators (tracers, compilers, counters), and where the engine for ``x`` has no
+        such function.
     """
     if (
         type(x) is not Tensor
-        or x.dtype != torch.float32
         or x.is_meta
+        or x.dtype == torch.float64
         or not x.numel()
         or torch.is_grad_enabled()
-        or torch.is_autocast_enabled(x.device.type)
         or torch.jit.is_tracing()
         or torch.compiler.is_compiling()
         or _get_current_dispatch_mode() is not None
     ):
         return None
-    return ENGINES[choose_engine(x)].mixer
+    found = ENGINES[choose_engine(x)]
+    return found.mixer if product_type(x) in {torch.float32, *found.low_types} else None
 
 
 def _scan(
@@ -159,11 +164,15 @@ def _scan(
     reverse: bool,
     engine: str,
 ) -> Tensor:
-    compute = _compute_type(u)
+    B, C, _, _, z = others
     with _without_autocast(u):
-        run = _engine_for(u, A, engine).scan
-        tensors = (None if x is None else x.to(compute) for x in (u, delta, A, *others))
-        y = run(*tensors, reverse=reverse)
+        found = _engine_for(u, A, engine)
+        compute = _compute_type(u)
+        types = {x.dtype for x in (u, delta, B, C, z) if x is not None}
+        rows = u.dtype if types <= found.low_types and len(types) == 1 else compute
+        wanted = (rows, rows, compute, rows, rows, compute, compute, rows)
+        given = zip((u, delta, A, *others), wanted, strict=True)
+        y = found.scan(*(None if x is None else x.to(t) for x, t in given), reverse=reverse)
     return y.to(u.dtype)
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mmengine.logging import print_log
-from torch import Tensor, float64
+from torch import Tensor, bfloat16, dtype, float64
 
 from rs4d.errors import UserError
 
@@ -31,6 +31,8 @@ class Engine:
         device: The type of device whose tensors it takes in float32; None for any device, and
             float64 as well.
         unavailable_reason: Says what is missing on this machine and what to install, or None.
+        low_types: Types of sequences besides float32 that its functions take and give themselves,
+            with parameters in float32.
     """
 
     scan: Callable[..., Tensor]
@@ -38,6 +40,7 @@ class Engine:
     mixer: Callable[[Tensor, MixerWeights, Workspace], Tensor] | None = None
     device: str | None = None
     unavailable_reason: Callable[[], str | None] = _nothing_missing
+    low_types: frozenset[dtype] = frozenset()
 
     def unsupported_reason(self, u: Tensor) -> str | None:
         """Return why the engine does not take such an input, or None if it does."""
@@ -51,7 +54,12 @@ class Engine:
 # Fastest first: 'auto' takes the first that can.
 ENGINES: dict[str, Engine] = {
     'cpu': Engine(
-        cpu.scan, cpu.conv_silu, cpu.mixer, device='cpu', unavailable_reason=cpu.unavailable_reason
+        cpu.scan,
+        cpu.conv_silu,
+        cpu.mixer,
+        device='cpu',
+        unavailable_reason=cpu.unavailable_reason,
+        low_types=frozenset({bfloat16}),
     ),
     'cuda': Engine(
         cuda.scan, cuda.conv_silu, device='cuda', unavailable_reason=cuda.unavailable_reason

@@ -32,6 +32,12 @@ class MixerWeights(NamedTuple):
     out_proj: Tensor
 
 
+def product_type(x: Tensor) -> torch.dtype:
+    """Return the type in which products of ``x`` are taken: that of autocast, or its own."""
+    autocast = torch.is_autocast_enabled(x.device.type)
+    return torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+
+
 class Workspace:
     """Memory that the mixers of an encoder use one after another in a pass without gradients.
 
@@ -42,9 +48,9 @@ class Workspace:
     def __init__(self) -> None:
         self._held: dict[str, Tensor] = {}
 
-    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """Return float32 memory of a shape on the CPU, the same one for equal name and shape."""
+    def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return memory on the CPU, the same one for equal name, shape and type."""
         held = self._held.get(name)
-        if held is None or held.shape != shape:
-            held = self._held[name] = torch.empty(shape, dtype=torch.float32, device='cpu')
+        if held is None or held.shape != shape or held.dtype != dtype:
+            held = self._held[name] = torch.empty(shape, dtype=dtype, device='cpu')
         return held

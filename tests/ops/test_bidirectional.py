@@ -9,7 +9,6 @@ from rs4d.ops import (
     bidirectional_conv_silu,
     bidirectional_selective_scan,
     selective_scan,
-    use_engine,
 )
 from rs4d.ops.cpu import library
 
@@ -102,15 +101,18 @@ def test_convolution_without_bias(engine: str) -> None:
 
 @pytest.mark.parametrize('engine', ENGINES)
 def test_half_precision_is_rounded_only_at_the_edge(engine: str) -> None:
-    low = [x.bfloat16() for x in scan_inputs(1, 50, 8)]
-    with use_engine(engine):
-        got = bidirectional_selective_scan(*low)
-        expected = bidirectional_selective_scan(*(x.float() for x in low))
-        conv = [x.bfloat16() for x in conv_inputs(1, 50, 8)]
-        got_conv = bidirectional_conv_silu(*conv)
-        expected_conv = bidirectional_conv_silu(*(x.float() for x in conv))
-    torch.testing.assert_close(got, expected.bfloat16(), rtol=0, atol=0)
-    torch.testing.assert_close(got_conv, expected_conv.bfloat16(), rtol=0, atol=0)
+    for function, drawn in (
+        (bidirectional_selective_scan, scan_inputs(1, 50, 8)),
+        (bidirectional_conv_silu, conv_inputs(1, 50, 8)),
+    ):
+        low = [x.bfloat16().requires_grad_() for x in drawn]
+        exact = [x.detach().float().requires_grad_() for x in low]
+        got, expected = function(*low, engine=engine), function(*exact, engine=engine)
+        weight = torch.randn(got.shape).bfloat16()
+        gradients = torch.autograd.grad(got, low, weight)
+        exact_gradients = torch.autograd.grad(expected, exact, weight.float())
+        for x, y in zip((got, *gradients), (expected, *exact_gradients), strict=True):
+            assert torch.equal(x, y.bfloat16())
 
 
 @pytest.mark.skipif('cpu' not in ENGINES, reason='the C++ kernels are not built')

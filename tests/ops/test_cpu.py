@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rs4d.ops import selective_scan
+from rs4d.ops import bidirectional_conv_silu, selective_scan
 from rs4d.ops.cpu import library
 
 pytestmark = pytest.mark.skipif(
@@ -203,6 +203,35 @@ def test_forked_process_starts_no_threads(threads: None) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.parametrize('shape', [(1, 1, 1, 1), (2, 63, 3, 16), (2, 130, 100, 19)])
+def test_bfloat16_is_float32_rounded_at_the_edge(
+    simd_level: int, shape: tuple[int, int, int, int]
+) -> None:
+    """Values and gradients, to the last bit."""
+    u, delta, A, B, C, D = inputs(*shape)
+    low = [x.bfloat16() for x in (u, delta, B, C)]
+    got = run('cpu', [*low[:2], A, *low[2:], D], True)
+    u, delta, B, C = (x.float() for x in low)
+    weight = torch.sin(torch.arange(u.numel(), dtype=torch.float64)).view(u.shape).bfloat16()
+    leaves = [x.requires_grad_() for x in (u, delta, A, B, C, D)]
+    y = selective_scan(*leaves, reverse=True, engine='cpu')
+    expected = [y, *torch.autograd.grad(y, leaves, weight.float())]
+    for name, x, exact in zip(NAMES, got, expected, strict=True):
+        assert x.dtype == (torch.float32 if name in 'AD' else torch.bfloat16)
+        assert torch.equal(x, exact.to(x.dtype)), name
+
+
+def test_what_is_not_finite_stays_so_in_bfloat16(simd_level: int) -> None:
+    x = torch.tensor([float('nan'), float('inf'), -float('inf'), 3.3e38, 1e-40, -0.0] * 6)
+    x = x.view(1, 6, 6).bfloat16()
+    taps = torch.ones(6, 1)
+    got, expected = (
+        bidirectional_conv_silu(x, taps, engine=engine) for engine in ('cpu', 'chunked')
+    )
+    assert torch.equal(got.isnan(), expected.isnan())
+    assert torch.equal(got.nan_to_num(), expected.nan_to_num())
+
+
 def test_missing_library_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv(library.LIBRARY_VARIABLE, str(tmp_path / 'absent.so'))
     reason = library.unavailable_reason.__wrapped__()
@@ -216,5 +245,14 @@ def test_broken_library_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: o
     library.library.cache_clear()
     try:
         assert 'broken.so' in library.unavailable_reason.__wrapped__()
+    finally:
+        library.library.cache_clear()
+
+
+def test_library_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, '_ABI_VERSION', -1)
+    library.library.cache_clear()
+    try:
+        assert 'other sources' in library.unavailable_reason.__wrapped__()
     finally:
         library.library.cache_clear()

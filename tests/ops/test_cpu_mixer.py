@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from rs4d.models.backbones.mamba_mixer import BidirectionalMambaMixer
 from rs4d.ops import (
@@ -54,6 +55,29 @@ def test_half_precision_parameters_of_the_scan_are_converted() -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize('autocast', [False, True])
+def test_bfloat16_all_the_way(autocast: bool) -> None:
+    """In memory and with gradients, and all that leaves or enters a kernel is bfloat16."""
+    mixer, x = build(), torch.randn(2, 70, 12)
+    with use_engine('reference'):
+        expected = build().double()(x.double())
+    if not autocast:
+        mixer, x = mixer.bfloat16(), x.bfloat16()
+    with torch.autocast('cpu', enabled=autocast):
+        with torch.no_grad():
+            mixed = mixer(x)
+        with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+            trained = mixer(x)
+            trained.sum().backward()
+    for got in (mixed, trained):
+        assert got.dtype == torch.bfloat16
+        assert (got - expected).norm() < 1.5e-2 * expected.norm()
+    cast = [x.input_shapes[0] for x in seen.events() if x.name == 'aten::_to_copy']
+    # A token's channels, once in and once out; else only parameters and sums over channels.
+    assert not [shape for shape in cast if shape[-1:] == [20] and len(shape) > 2]
+
+
+@needs_kernels
 def test_runs_only_where_nobody_can_tell() -> None:
     x = torch.randn(1, 4, 8)
     assert inference_mixer(x) is None, 'gradients may flow'
@@ -62,7 +86,10 @@ def test_runs_only_where_nobody_can_tell() -> None:
         assert inference_mixer(x.double()) is None
         assert inference_mixer(x[:0]) is None
         assert inference_mixer(x.to('meta')) is None
+        assert inference_mixer(x.half()) is None
         with torch.autocast('cpu'):
+            assert inference_mixer(x) is not None
+        with torch.autocast('cpu', torch.float16):
             assert inference_mixer(x) is None
         with use_engine('chunked'):
             assert inference_mixer(x) is None

@@ -31,6 +31,7 @@ def _problem(x: Tensor, taps: Tensor, bias: Tensor | None, both: Tensor) -> Conv
         bias=pointer(bias),
         forward=rows(both[0]),
         backward=rows(both[1]),
+        bfloat16=int(x.dtype == torch.bfloat16),
     )
 
 
@@ -42,17 +43,17 @@ def conv_silu_into(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) 
 
 @torch.library.custom_op('rs4d::conv_silu_cpu', mutates_args=())
 def conv_silu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Compute ``rs4d.ops.bidirectional_conv_silu`` for float32 tensors on the CPU.
+    """Compute ``rs4d.ops.bidirectional_conv_silu`` on the CPU.
 
     Args:
-        x: (B, L, D).
-        weight: (D, K).
-        bias: (D,) or None.
+        x: (B, L, D), float32 or bfloat16.
+        weight: (D, K), float32.
+        bias: (D,) or None, float32.
 
     Returns:
-        Both directions, (2, B, L, D).
+        Both directions, (2, B, L, D), in the type of ``x``.
     """
-    out = empty(2, *x.shape)
+    out = empty(2, *x.shape, dtype=x.dtype)
     conv_silu_into(out, x, weight, bias)
     return out
 
@@ -64,7 +65,7 @@ def _backward(
     grad, x, taps, bias = adjacent(grad), adjacent(x), weight.t().contiguous(), contiguous(bias)
     kernels, problem = library(), _problem(x, taps, bias, grad)
     parts = x.shape[0] * kernels.rs4d_conv_blocks(problem)
-    grad_x = empty(*x.shape)
+    grad_x = empty(*x.shape, dtype=x.dtype)
     grad_taps, grad_bias = empty(parts, *taps.shape), empty(parts, taps.shape[1])
     grads = ConvGrads(rows(grad_x), pointer(grad_taps), pointer(grad_bias))
     call(kernels.rs4d_conv_backward, problem, grads)

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 LIBRARY_VARIABLE = 'RS4D_CPU_KERNELS'
+# That of kernels.cpp.
+_ABI_VERSION = 2
 # The rows of `boundaries` are padded to whole vectors of any width.
 _CHANNEL_PADDING = 32
 
 
 class Rows(ctypes.Structure):
-    """A float32 array (batch, length, channels) with adjacent channels."""
+    """An array (batch, length, channels) with adjacent channels."""
 
     _fields_ = [('data', c_void_p), ('batch_stride', c_int64), ('row_stride', c_int64)]
 
@@ -56,7 +58,9 @@ class Scan(ctypes.Structure):
         ('delta_bias', c_void_p),
         ('delta_rank', c_int64),
         ('delta_weight', c_void_p),
+        ('bfloat16', c_int64),
         ('z', Rows),
+        ('partial', Rows),
         ('direction', Direction * 2),
     ]
 
@@ -95,6 +99,7 @@ class Conv(ctypes.Structure):
         ('bias', c_void_p),
         ('forward', Rows),
         ('backward', Rows),
+        ('bfloat16', c_int64),
     ]
 
 
@@ -139,9 +144,12 @@ def library() -> ctypes.CDLL:
         The library, its functions declared.
 
     Raises:
-        OSError: If it is not there or does not fit this machine.
+        OSError: If it is not there or does not fit this machine or this version of rs4d.
     """
     kernels = ctypes.CDLL(str(library_path()))
+    version = getattr(kernels, 'rs4d_abi_version', None)
+    if version is None or version() != _ABI_VERSION:
+        raise OSError('it was built from other sources than those of this rs4d')
     declarations: dict[str, tuple[list[type], type | None]] = {
         'rs4d_set_parallel_entry': ([c_void_p], None),
         'rs4d_set_simd_level': ([c_int], c_int),
@@ -187,9 +195,9 @@ def num_threads() -> int:
     return 1 if _Process.forked else torch.get_num_threads()
 
 
-def empty(*shape: int) -> Tensor:
-    """Return float32 memory on the CPU, whatever the default type and device."""
-    return torch.empty(shape, dtype=torch.float32, device='cpu')
+def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return memory on the CPU, whatever the default type and device."""
+    return torch.empty(shape, dtype=dtype, device='cpu')
 
 
 def contiguous(x: Tensor | None) -> Tensor | None:

@@ -28,7 +28,10 @@ Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | N
 
 
 def scan(*tensors: Tensor | None, reverse: bool) -> Tensor:
-    """Scan float32 tensors on the CPU; arguments and result as `rs4d.ops.definition.scan_by`."""
+    """Scan on the CPU; arguments and result as `rs4d.ops.definition.scan_by`.
+
+    Sequences are float32 or all bfloat16, parameters float32; inside all is float32.
+    """
     differentiates = torch.is_grad_enabled() and any(
         x is not None and x.requires_grad for x in tensors
     )
@@ -41,6 +44,7 @@ def scan_into(
     reverse: bool = False,
     delta_weight: Tensor | None = None,
     boundaries: Tensor | None = None,
+    partial: Tensor | None = None,
 ) -> None:
     """Scan into given memory.
 
@@ -53,10 +57,12 @@ def scan_into(
             The kernel does that on its way, which saves writing and reading (S, B, L, D).
         boundaries: Memory of `boundaries_size` for each direction, where the states before each chunk
             of time shall go.
+        partial: Memory (B, L, D) in float32 for two directions in bfloat16; fresh by default.
     """
     tensors = _prepare(inputs)  # type: ignore[arg-type]
     weight = None if delta_weight is None else delta_weight.t().contiguous()
-    problem = _problem(tensors, reverse, boundaries, weight)
+    partial = _partial_for(y, tensors) if partial is None else partial
+    problem = _problem(tensors, reverse, partial, boundaries, weight)
     call(library().rs4d_scan_forward, problem, rows(y))
 
 
@@ -68,8 +74,18 @@ def _prepare(inputs: Inputs) -> Inputs:
     return u, delta, A.contiguous(), B, C, contiguous(D), contiguous(delta_bias), z
 
 
+def _partial_for(result: Tensor, inputs: Inputs) -> Tensor:
+    """Return where the first direction leaves what the second one adds to, unrounded."""
+    one_direction = inputs[0].shape[0] == 1
+    return result if one_direction or result.dtype == torch.float32 else empty(*result.shape)
+
+
 def _problem(
-    tensors: Inputs, reverse: bool, boundaries: Tensor | None, delta_weight: Tensor | None = None
+    tensors: Inputs,
+    reverse: bool,
+    partial: Tensor,
+    boundaries: Tensor | None,
+    delta_weight: Tensor | None = None,
 ) -> Scan:
     """Describe the problem; the tensors have to outlive its use. No boundaries may be empty ones."""
     u, delta, A, B, C, D, delta_bias, z = tensors
@@ -88,7 +104,9 @@ def _problem(
         delta_bias=pointer(delta_bias),
         delta_rank=0 if delta_weight is None else delta_weight.shape[0],
         delta_weight=pointer(delta_weight),
+        bfloat16=int(u.dtype == torch.bfloat16),
         z=rows(z),
+        partial=rows(partial),
     )
     kept = boundaries is not None and boundaries.numel() > 0
     for i in range(directions):
@@ -114,14 +132,15 @@ def _forward(
     keep_boundaries: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return y and, for the backward pass, the states before each chunk of time (or nothing)."""
-    y, boundaries = empty(*u.shape[1:]), _boundaries(u, A, keep_boundaries)
+    y, boundaries = empty(*u.shape[1:], dtype=u.dtype), _boundaries(u, A, keep_boundaries)
     scan_into(y, u, delta, A, B, C, D, delta_bias, z, reverse=reverse, boundaries=boundaries)
     return y, boundaries
 
 
 def _boundaries(u: Tensor, A: Tensor, kept: bool) -> Tensor:
     # An op cannot return an optional tensor.
-    return u.new_empty(boundaries_size(u, A.shape[1]) if kept else (0,))
+    size = boundaries_size(u, A.shape[1]) if kept else (0,)
+    return u.new_empty(size, dtype=torch.float32)
 
 
 @torch.library.custom_op('rs4d::scan_cpu_backward', mutates_args=())
@@ -142,12 +161,14 @@ def _backward(
     grad_y = adjacent(grad_y)
     directions, batch, length, channels = u.shape
     states = A.shape[1]
-    kernels, problem = library(), _problem(tensors, reverse, boundaries)
+    grad_z = empty(*u.shape[1:], dtype=u.dtype)
+    partial = _partial_for(grad_z, tensors)
+    kernels, problem = library(), _problem(tensors, reverse, partial, boundaries)
     blocks = kernels.rs4d_scan_blocks(problem)
 
-    grad_u, grad_delta = empty(*u.shape), empty(*u.shape)
+    grad_u, grad_delta = (empty(*u.shape, dtype=u.dtype) for _ in range(2))
     grad_B, grad_C = (empty(directions, blocks, batch, length, states) for _ in range(2))
-    grad_A, grad_z = empty(batch, channels, states), empty(*u.shape[1:])
+    grad_A = empty(batch, channels, states)
     grad_D, grad_bias = empty(batch, channels), empty(batch, channels)
     grads = ScanGrads(
         blocks=blocks,
@@ -163,9 +184,12 @@ def _backward(
         )
     call(kernels.rs4d_scan_backward, problem, grads)
     # In a fixed order over the blocks, so that equal threads give equal gradients.
-    sums = grad_A.sum(0), grad_B.sum(1), grad_C.sum(1), grad_D.sum(0), grad_bias.sum(0)
+    rows_sums = (x.sum(1).to(u.dtype) for x in (grad_B, grad_C))
+    sums = grad_A.sum(0), *rows_sums, grad_D.sum(0), grad_bias.sum(0)
     found = [grad_u, grad_delta, *sums, grad_z]
-    return [u.new_empty(0) if x is None else grad for x, grad in zip(tensors, found, strict=True)]
+    return [
+        grad_y.new_empty(0) if x is None else grad for x, grad in zip(tensors, found, strict=True)
+    ]
 
 
 @_forward.register_fake
@@ -175,8 +199,7 @@ def _(u, delta, A, B, C, D, delta_bias, z, reverse, keep_boundaries):
 
 @_backward.register_fake
 def _(grad_y, *inputs):
-    u, *_ = inputs
-    return [u.new_empty(0 if x is None else x.shape) for x in inputs[:-2]]
+    return [grad_y.new_empty(0) if x is None else x.new_empty(x.shape) for x in inputs[:-2]]
 
 
 def _save(ctx, inputs, output):

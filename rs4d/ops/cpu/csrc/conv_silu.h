@@ -18,6 +18,7 @@ struct Conv {
     const float* weight;  // (taps, channels)
     const float* bias;    // (channels) or null
     Rows forward, backward;  // outputs, or their gradients
+    std::int64_t bfloat16;   // 1: x, outputs and their gradients are Bf16, T below
 };
 
 struct ConvGrads {
@@ -39,13 +40,14 @@ RS4D_INLINE std::int64_t conv_blocks(const Conv& conv) {
     return (conv.length + kConvRows - 1) / kConvRows;
 }
 
-RS4D_INLINE float* conv_row(const Rows& rows, std::int64_t batch, std::int64_t row) {
-    return rows.data + batch * rows.batch_stride + row * rows.row_stride;
+template <typename T>
+RS4D_INLINE T* conv_row(const Rows& rows, std::int64_t batch, std::int64_t row) {
+    return static_cast<T*>(rows.data) + batch * rows.batch_stride + row * rows.row_stride;
 }
 
 // The convolution at one row and W channels before SiLU; `step` is -1 for the forward direction,
 // whose taps lie in the past, and 1 for the backward one. INSIDE: no tap leaves the sequence.
-template <int W, bool INSIDE = false>
+template <int W, typename T, bool INSIDE = false>
 RS4D_INLINE Vec<W> conv_at(const Conv& conv, std::int64_t taps, std::int64_t batch,
                            std::int64_t row, std::int64_t step, std::int64_t channel,
                            std::int64_t lanes) {
@@ -54,21 +56,21 @@ RS4D_INLINE Vec<W> conv_at(const Conv& conv, std::int64_t taps, std::int64_t bat
         const std::int64_t source = row + step * (taps - 1 - k);
         if (!INSIDE && (source < 0 || source >= conv.length)) continue;
         sum += load_lanes<W>(conv.weight + k * conv.channels + channel, lanes) *
-               load_lanes<W>(conv_row(conv.x, batch, source) + channel, lanes);
+               load_lanes<W>(conv_row<T>(conv.x, batch, source) + channel, lanes);
     }
     return sum;
 }
 
 // One row in both directions. Inlined with constant `taps` the loops over them unroll.
-template <int W, bool INSIDE>
+template <int W, typename T, bool INSIDE>
 RS4D_INLINE void conv_both(const Conv& conv, std::int64_t taps, std::int64_t batch,
                            std::int64_t row) {
-    float* forward = conv_row(conv.forward, batch, row);
-    float* backward = conv_row(conv.backward, batch, row);
+    T* forward = conv_row<T>(conv.forward, batch, row);
+    T* backward = conv_row<T>(conv.backward, batch, row);
     const auto silu_at = [&](std::int64_t channel,
                              std::int64_t lanes) __attribute__((always_inline)) {
-        const Vec<W> f = conv_at<W, INSIDE>(conv, taps, batch, row, -1, channel, lanes);
-        const Vec<W> b = conv_at<W, INSIDE>(conv, taps, batch, row, 1, channel, lanes);
+        const Vec<W> f = conv_at<W, T, INSIDE>(conv, taps, batch, row, -1, channel, lanes);
+        const Vec<W> b = conv_at<W, T, INSIDE>(conv, taps, batch, row, 1, channel, lanes);
         store_lanes<W>(forward + channel, f * sigmoid<W>(f), lanes);
         store_lanes<W>(backward + channel, b * sigmoid<W>(b), lanes);
     };
@@ -77,7 +79,7 @@ RS4D_INLINE void conv_both(const Conv& conv, std::int64_t taps, std::int64_t bat
     if (channel < conv.channels) silu_at(channel, conv.channels - channel);
 }
 
-template <int W>
+template <int W, typename T>
 RS4D_INLINE void conv_forward(const ConvForwardTask& task, std::int64_t number, float*) {
     const Conv& conv = *task.conv;
     const std::int64_t batch = number / conv_blocks(conv), halo = conv.taps - 1;
@@ -85,11 +87,11 @@ RS4D_INLINE void conv_forward(const ConvForwardTask& task, std::int64_t number, 
     const std::int64_t last = std::min(first + kConvRows, conv.length);
     for (std::int64_t row = first; row < last; ++row) {
         if (row < halo || row + halo >= conv.length) {
-            conv_both<W, false>(conv, conv.taps, batch, row);
+            conv_both<W, T, false>(conv, conv.taps, batch, row);
         } else if (conv.taps == 4) {  // Mamba's
-            conv_both<W, true>(conv, 4, batch, row);
+            conv_both<W, T, true>(conv, 4, batch, row);
         } else {
-            conv_both<W, true>(conv, conv.taps, batch, row);
+            conv_both<W, T, true>(conv, conv.taps, batch, row);
         }
     }
 }
@@ -99,7 +101,7 @@ RS4D_INLINE std::int64_t conv_scratch(const Conv& conv) {
     return 2 * (kConvRows + 2 * (conv.taps - 1)) * 16;
 }
 
-template <int W>
+template <int W, typename T>
 RS4D_INLINE void conv_backward(const ConvBackwardTask& task, std::int64_t number, float* scratch) {
     const Conv& conv = *task.conv;
     const ConvGrads& grads = *task.grads;
@@ -116,10 +118,10 @@ RS4D_INLINE void conv_backward(const ConvBackwardTask& task, std::int64_t number
         const std::int64_t lanes = conv.channels - channel;
         for (int side = 0; side < 2; ++side) {
             for (std::int64_t row = start; row < end; ++row) {
-                const Vec<W> z = conv_at<W>(conv, conv.taps, batch, row, steps[side], channel,
+                const Vec<W> z = conv_at<W, T>(conv, conv.taps, batch, row, steps[side], channel,
                                             lanes);
                 const Vec<W> s = sigmoid<W>(z);
-                const Vec<W> g = load_lanes<W>(conv_row(*given[side], batch, row) + channel, lanes);
+                const Vec<W> g = load_lanes<W>(conv_row<T>(*given[side], batch, row) + channel, lanes);
                 store<W>(inner[side] + (row - start) * W, g * s * (1.0f + z * (1.0f - s)));
             }
         }
@@ -134,7 +136,7 @@ RS4D_INLINE void conv_backward(const ConvBackwardTask& task, std::int64_t number
                     sum += w * load<W>(inner[side] + (reached - start) * W);
                 }
             }
-            store_lanes<W>(conv_row(grads.x, batch, row) + channel, sum, lanes);
+            store_lanes<W>(conv_row<T>(grads.x, batch, row) + channel, sum, lanes);
         }
         float* weight = grads.weight + number * conv.taps * conv.channels + channel;
         for (std::int64_t k = 0; k < conv.taps; ++k) {
@@ -144,7 +146,7 @@ RS4D_INLINE void conv_backward(const ConvBackwardTask& task, std::int64_t number
                     const std::int64_t source = row + steps[side] * (halo - k);
                     if (source < 0 || source >= conv.length) continue;
                     sum += load<W>(inner[side] + (row - start) * W) *
-                           load_lanes<W>(conv_row(conv.x, batch, source) + channel, lanes);
+                           load_lanes<W>(conv_row<T>(conv.x, batch, source) + channel, lanes);
                 }
             }
             store_lanes<W>(weight + k * conv.channels, sum, lanes);
@@ -166,7 +168,7 @@ struct ExpTask {
     std::int64_t repeats;
 };
 
-template <int W>
+template <int W, typename>
 RS4D_INLINE void exp_loop(const ExpTask& task, std::int64_t, float* scratch) {
     std::fill(scratch, scratch + kExpBuffer, 0.5f);
     for (std::int64_t r = 0; r < task.repeats; ++r) {

@@ -28,36 +28,40 @@ std::atomic<int> level{machine_level()};
 
 }  // namespace
 
-// Defines kernel(void*, task, scratch) for each instruction set and kernel_for(level).
+// Defines name_for(level): kernel<width, T> for each instruction set.
 #if defined(__x86_64__)
 #define RS4D_TARGET_1 __attribute__((target("avx2,fma")))
 #define RS4D_TARGET_2 __attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")))
-#define RS4D_KERNEL(kernel, Context)                                                         \
-    static void kernel##_0(const void* c, std::int64_t i, float* s) {                        \
-        kernel<4>(*static_cast<const Context*>(c), i, s);                                    \
+#define RS4D_KERNEL(name, kernel, Context, T)                                                \
+    static void name##_0(const void* c, std::int64_t i, float* s) {                          \
+        kernel<4, T>(*static_cast<const Context*>(c), i, s);                                 \
     }                                                                                        \
-    RS4D_TARGET_1 static void kernel##_1(const void* c, std::int64_t i, float* s) {          \
-        kernel<8>(*static_cast<const Context*>(c), i, s);                                    \
+    RS4D_TARGET_1 static void name##_1(const void* c, std::int64_t i, float* s) {            \
+        kernel<8, T>(*static_cast<const Context*>(c), i, s);                                 \
     }                                                                                        \
-    RS4D_TARGET_2 static void kernel##_2(const void* c, std::int64_t i, float* s) {          \
-        kernel<16>(*static_cast<const Context*>(c), i, s);                                   \
+    RS4D_TARGET_2 static void name##_2(const void* c, std::int64_t i, float* s) {            \
+        kernel<16, T>(*static_cast<const Context*>(c), i, s);                                \
     }                                                                                        \
-    static Task kernel##_for(int level) {                                                    \
-        return level == 2 ? kernel##_2 : level == 1 ? kernel##_1 : kernel##_0;               \
+    static Task name##_for(int level) {                                                      \
+        return level == 2 ? name##_2 : level == 1 ? name##_1 : name##_0;                     \
     }
 #else
-#define RS4D_KERNEL(kernel, Context)                                                         \
-    static void kernel##_0(const void* c, std::int64_t i, float* s) {                        \
-        kernel<4>(*static_cast<const Context*>(c), i, s);                                    \
+#define RS4D_KERNEL(name, kernel, Context, T)                                                \
+    static void name##_0(const void* c, std::int64_t i, float* s) {                          \
+        kernel<4, T>(*static_cast<const Context*>(c), i, s);                                 \
     }                                                                                        \
-    static Task kernel##_for(int) { return kernel##_0; }
+    static Task name##_for(int) { return name##_0; }
 #endif
 
-RS4D_KERNEL(forward_task, ForwardTask)
-RS4D_KERNEL(backward_task, BackwardTask)
-RS4D_KERNEL(conv_forward, ConvForwardTask)
-RS4D_KERNEL(conv_backward, ConvBackwardTask)
-RS4D_KERNEL(exp_loop, ExpTask)
+RS4D_KERNEL(scan_forward, forward_task, ForwardTask, float)
+RS4D_KERNEL(scan_forward_bf16, forward_task, ForwardTask, Bf16)
+RS4D_KERNEL(scan_backward, backward_task, BackwardTask, float)
+RS4D_KERNEL(scan_backward_bf16, backward_task, BackwardTask, Bf16)
+RS4D_KERNEL(conv_forward, conv_forward, ConvForwardTask, float)
+RS4D_KERNEL(conv_forward_bf16, conv_forward, ConvForwardTask, Bf16)
+RS4D_KERNEL(conv_backward, conv_backward, ConvBackwardTask, float)
+RS4D_KERNEL(conv_backward_bf16, conv_backward, ConvBackwardTask, Bf16)
+RS4D_KERNEL(exp_loop, exp_loop, ExpTask, float)
 
 }  // namespace rs4d
 
@@ -67,8 +71,8 @@ using rs4d::Rows;
 using rs4d::Scan;
 using rs4d::ScanGrads;
 
-// To be raised with every change of a structure or of what a function takes.
-RS4D_API int rs4d_abi_version() { return 1; }
+// To be raised with every change of a structure or of what a function takes; library.py has the same.
+RS4D_API int rs4d_abi_version() { return 2; }
 
 RS4D_API int rs4d_simd_level() { return rs4d::level; }
 
@@ -85,7 +89,9 @@ RS4D_API int rs4d_scan_forward(const Scan* scan, const Rows* y) {
     const std::int64_t vectors = (scan->channels + 15) / 16;
     const std::int64_t wanted = (4 * scan->threads + scan->batch - 1) / scan->batch;
     const ForwardTask task{scan, *y, std::max<std::int64_t>(1, std::min(vectors, wanted))};
-    return rs4d::run_tasks(rs4d::forward_task_for(rs4d::level), &task, scan->batch * task.blocks,
+    const rs4d::Task kernel = scan->bfloat16 ? rs4d::scan_forward_bf16_for(rs4d::level)
+                                          : rs4d::scan_forward_for(rs4d::level);
+    return rs4d::run_tasks(kernel, &task, scan->batch * task.blocks,
                            scan->threads, rs4d::forward_scratch<16>(*scan, task.blocks));
 }
 
@@ -102,7 +108,9 @@ RS4D_API int rs4d_scan_backward(const Scan* scan, const ScanGrads* grads) {
     const std::int64_t groups = rs4d::groups_of<16>(*scan);
     const std::int64_t scratch = rs4d::BackwardScratch<16>::size(
         *scan, (groups + grads->blocks - 1) / grads->blocks);
-    return rs4d::run_tasks(rs4d::backward_task_for(rs4d::level), &task,
+    const rs4d::Task kernel = scan->bfloat16 ? rs4d::scan_backward_bf16_for(rs4d::level)
+                                          : rs4d::scan_backward_for(rs4d::level);
+    return rs4d::run_tasks(kernel, &task,
                            scan->batch * grads->blocks, scan->threads, scratch);
 }
 
@@ -110,13 +118,17 @@ RS4D_API std::int64_t rs4d_conv_blocks(const rs4d::Conv* conv) { return rs4d::co
 
 RS4D_API int rs4d_conv_forward(const rs4d::Conv* conv) {
     const rs4d::ConvForwardTask task{conv};
-    return rs4d::run_tasks(rs4d::conv_forward_for(rs4d::level), &task,
+    const rs4d::Task kernel = conv->bfloat16 ? rs4d::conv_forward_bf16_for(rs4d::level)
+                                          : rs4d::conv_forward_for(rs4d::level);
+    return rs4d::run_tasks(kernel, &task,
                            conv->batch * rs4d::conv_blocks(*conv), conv->threads, 1);
 }
 
 RS4D_API int rs4d_conv_backward(const rs4d::Conv* conv, const rs4d::ConvGrads* grads) {
     const rs4d::ConvBackwardTask task{conv, grads};
-    return rs4d::run_tasks(rs4d::conv_backward_for(rs4d::level), &task,
+    const rs4d::Task kernel = conv->bfloat16 ? rs4d::conv_backward_bf16_for(rs4d::level)
+                                          : rs4d::conv_backward_for(rs4d::level);
+    return rs4d::run_tasks(kernel, &task,
                            conv->batch * rs4d::conv_blocks(*conv), conv->threads,
                            rs4d::conv_scratch(*conv));
 }

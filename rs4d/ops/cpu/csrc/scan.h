@@ -19,9 +19,9 @@ constexpr std::int64_t kChunk = 32;
 // Steps of a tile in a forward pass that keeps no states, which its smaller tiles leave room for.
 constexpr std::int64_t kLongChunk = 64;
 
-// A (batch, length, channels) array whose channels are adjacent; strides in floats.
+// A (batch, length, channels) array with adjacent channels of type T, float or Bf16 for sequences.
 struct Rows {
-    float* data;
+    void* data;
     std::int64_t batch_stride;
     std::int64_t row_stride;
 };
@@ -48,7 +48,11 @@ struct Scan {
     // weights (delta_rank, channels).
     std::int64_t delta_rank;
     const float* delta_weight;
-    Rows z;                   // gate before its SiLU, or null data
+    std::int64_t bfloat16;  // 1: u, delta, B, C, z, y and the gradients of u, delta, y and z are Bf16
+    Rows z;                 // gate before its SiLU, or null data
+    // Floats, where the first of two directions leaves what the second one adds y (or z's gradient)
+    // to; it may be the result itself.
+    Rows partial;
     Direction direction[2];
 };
 
@@ -77,10 +81,11 @@ RS4D_INLINE std::int64_t chunks_of(const Scan& scan) {
 RS4D_INLINE std::int64_t padded_channels(const Scan& scan) { return (scan.channels + 31) / 32 * 32; }
 
 // A row of the scan: data of step `step`, counted in the order of the scan.
-RS4D_INLINE float* row_at(const Scan& scan, const Rows& rows, const Direction& direction,
-                          std::int64_t batch, std::int64_t step) {
+template <typename T>
+RS4D_INLINE T* row_at(const Scan& scan, const Rows& rows, const Direction& direction,
+                      std::int64_t batch, std::int64_t step) {
     const std::int64_t row = direction.reverse ? scan.length - 1 - step : step;
-    return rows.data + batch * rows.batch_stride + row * rows.row_stride;
+    return static_cast<T*>(rows.data) + batch * rows.batch_stride + row * rows.row_stride;
 }
 
 RS4D_INLINE std::ptrdiff_t step_stride(const Rows& rows, const Direction& direction) {
@@ -121,20 +126,43 @@ RS4D_INLINE Vec<W> delta_of(const Scan& scan, Vec<W> given, Vec<W> bias) {
 // Rows that are asked for while others are computed: they lie so far apart that the hardware does
 // not see them coming.
 struct Ahead {
-    const float* data;  // null: none
-    std::ptrdiff_t step;
+    const char* data = nullptr;
+    std::ptrdiff_t step = 0;
 };
+
+template <typename T>
+RS4D_INLINE Ahead ahead_of(const Scan& scan, const Rows& rows, const Direction& direction,
+                           std::int64_t batch, std::int64_t step, std::int64_t channel) {
+    if (rows.data == nullptr) return Ahead{};
+    const T* first = row_at<T>(scan, rows, direction, batch, step) + channel;
+    return Ahead{reinterpret_cast<const char*>(first),
+                 step_stride(rows, direction) * static_cast<std::ptrdiff_t>(sizeof(T))};
+}
+
+// `steps` rows of `count` numbers as floats in the order of the scan, one behind the other.
+template <typename T>
+RS4D_INLINE void load_rows(const Scan& scan, const Rows& rows, const Direction& direction,
+                           std::int64_t batch, std::int64_t first_step, std::int64_t steps,
+                           std::int64_t count, float* out) {
+    for (std::int64_t i = 0; i < steps; ++i) {
+        const T* row = row_at<T>(scan, rows, direction, batch, first_step + i);
+        for (std::int64_t n = 0; n < count; n += 4) {
+            store_lanes<4>(out + i * count + n, load_lanes<4>(row + n, count - n), count - n);
+        }
+    }
+}
 
 // States that advance together, as many as AVX2's registers hold.
 constexpr std::int64_t kStates = 4;
 
 // Moves NB adjacent states of W channels through `steps` steps, adding C h to y.
-// dt, du (= dt u) and y are (steps, tile_stride); A and h are (NB, state_stride). CLAMP as in
+// dt, du (= dt u) and y are (steps, tile_stride), B and C (steps, row_stride); A and h are
+// (NB, state_stride). CLAMP as in
 // exp2_parts.
 template <int W, int NB, bool CLAMP>
 RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const float* dt,
-                         const float* du, float* y, const float* B, std::ptrdiff_t B_step,
-                         const float* C, std::ptrdiff_t C_step, const float* A, float* h,
+                         const float* du, float* y, const float* B, const float* C,
+                         std::int64_t row_stride, const float* A, float* h,
                          std::int64_t state_stride, Ahead ahead) {
     Vec<W> a[NB], state[NB];
     for (int j = 0; j < NB; ++j) {
@@ -151,8 +179,8 @@ RS4D_INLINE void advance(std::int64_t steps, std::int64_t tile_stride, const flo
             // Scaled by a power of two that may be 0 or infinite, or by one in range.
             const Vec<W> kept =
                 CLAMP ? state[j] * exponent.scale() : scaled<W>(state[j], exponent);
-            state[j] = kept * exponent.excess() + (kept + du_i * B[i * B_step + j]);
-            sum += state[j] * C[i * C_step + j];
+            state[j] = kept * exponent.excess() + (kept + du_i * B[i * row_stride + j]);
+            sum += state[j] * C[i * row_stride + j];
         }
         store<W>(y + i * tile_stride, sum);
     }
@@ -165,21 +193,18 @@ constexpr std::int64_t kAheads = 4;
 template <int W, bool CLAMP>
 RS4D_INLINE void advance_all(std::int64_t states, std::int64_t steps, std::int64_t tile_stride,
                              const float* dt, const float* du, float* y, const float* B,
-                             std::ptrdiff_t B_step, const float* C, std::ptrdiff_t C_step,
-                             const float* A, float* h, std::int64_t state_stride,
+                             const float* C, const float* A, float* h, std::int64_t state_stride,
                              const Ahead* ahead) {
     std::int64_t n = 0;
     for (; n + kStates <= states; n += kStates) {
         const std::int64_t group = n / kStates;
-        const Ahead next = group < kAheads ? ahead[group] : Ahead{nullptr, 0};
-        advance<W, kStates, CLAMP>(steps, tile_stride, dt, du, y, B + n, B_step, C + n,
-                                           C_step, A + n * state_stride, h + n * state_stride,
-                                           state_stride, next);
+        const Ahead next = group < kAheads ? ahead[group] : Ahead{};
+        advance<W, kStates, CLAMP>(steps, tile_stride, dt, du, y, B + n, C + n, states,
+                                   A + n * state_stride, h + n * state_stride, state_stride, next);
     }
     for (; n < states; ++n) {
-        advance<W, 1, CLAMP>(steps, tile_stride, dt, du, y, B + n, B_step, C + n, C_step,
-                                     A + n * state_stride, h + n * state_stride, state_stride,
-                                     Ahead{nullptr, 0});
+        advance<W, 1, CLAMP>(steps, tile_stride, dt, du, y, B + n, C + n, states, A + n * state_stride,
+                             h + n * state_stride, state_stride, Ahead{});
     }
 }
 

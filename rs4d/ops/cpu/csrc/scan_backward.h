@@ -85,23 +85,24 @@ struct TilePlace {
 };
 
 // The rows of an array in the order of the scan, from a place on.
+template <typename T>
 struct Walk {
-    float* first;
+    T* first;
     std::ptrdiff_t step;
 
     RS4D_INLINE Walk(const Scan& scan, const Rows& rows, const Direction& direction,
                      const TilePlace& place, std::int64_t channel)
         : first(rows.data == nullptr
                     ? nullptr
-                    : row_at(scan, rows, direction, place.batch, place.first_step) + channel),
+                    : row_at<T>(scan, rows, direction, place.batch, place.first_step) + channel),
           step(step_stride(rows, direction)) {}
 
-    RS4D_INLINE float* at(std::int64_t i) const { return first + i * step; }
+    RS4D_INLINE T* at(std::int64_t i) const { return first + i * step; }
 };
 
 // Reads a tile; dy is behind scale and gate, y the skip's part. Returns the largest |dt|, or NaN if
 // there is one.
-template <int W>
+template <int W, typename T>
 RS4D_INLINE float load_tile(const BackwardTask& task, const TilePlace& place,
                             const BackwardScratch<W>& scratch) {
     const Scan& scan = *task.scan;
@@ -113,10 +114,10 @@ RS4D_INLINE float load_tile(const BackwardTask& task, const TilePlace& place,
         const std::int64_t channel = place.channel + g * W, lanes = scan.channels - channel;
         const Vec<W> bias = load_channels<W>(scan.delta_bias, channel, lanes);
         const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
-        const Walk u_walk(scan, direction.u, direction, place, channel);
-        const Walk delta_walk(scan, direction.delta, direction, place, channel);
-        const Walk y_walk(scan, task.grads->y, direction, place, channel);
-        const Walk z_walk(scan, scan.z, direction, place, channel);
+        const Walk<T> u_walk(scan, direction.u, direction, place, channel);
+        const Walk<T> delta_walk(scan, direction.delta, direction, place, channel);
+        const Walk<T> y_walk(scan, task.grads->y, direction, place, channel);
+        const Walk<T> z_walk(scan, scan.z, direction, place, channel);
         float* tile = scratch.tile + g * W;
         for (std::int64_t i = 0; i < place.steps; ++i, tile += scratch.kStep) {
             const auto put = [&](Part part, Vec<W> value) __attribute__((always_inline)) {
@@ -162,7 +163,7 @@ RS4D_INLINE void sweep(const BackwardScratch<W>& scratch, std::int64_t states, s
         float* tile = scratch.tile + i * scratch.kStep;
         float* trace = scratch.trace + i * scratch.kTraceStep;
         if (ahead.data != nullptr) {
-            for (std::int64_t line = 0; line < G; line += 16) {
+            for (std::int64_t line = 0; line < G * 4; line += 64) {
                 __builtin_prefetch(ahead.data + i * ahead.step + line, 0, 2);  // second-level cache
             }
         }
@@ -234,7 +235,7 @@ RS4D_INLINE void sweep(const BackwardScratch<W>& scratch, std::int64_t states, s
 }
 
 // Gradients of u, delta and z of a tile, and its part of those of D and the bias.
-template <int W>
+template <int W, typename T>
 RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& place,
                             const BackwardScratch<W>& scratch, float* D_grad, float* bias_grad) {
     const Scan& scan = *task.scan;
@@ -242,14 +243,16 @@ RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& place,
     const DirectionGrads& out = task.grads->direction[place.index];
     const bool gated = scan.z.data != nullptr, skips = scan.D != nullptr;
     const bool softplus = scan.softplus != 0, adds = place.index > 0;
+    const bool leaves = place.index + 1 < scan.directions;
     for (int g = 0; g < kGroup; ++g) {
         const std::int64_t channel = place.channel + g * W, lanes = scan.channels - channel;
         if (lanes <= 0) continue;
         const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
         Vec<W> skip_grad = load<W>(D_grad + g * W), bias_sum = load<W>(bias_grad + g * W);
-        const Walk u_walk(scan, out.u, direction, place, channel);
-        const Walk delta_walk(scan, out.delta, direction, place, channel);
-        const Walk z_walk(scan, task.grads->z, direction, place, channel);
+        const Walk<T> u_walk(scan, out.u, direction, place, channel);
+        const Walk<T> delta_walk(scan, out.delta, direction, place, channel);
+        const Walk<T> z_walk(scan, task.grads->z, direction, place, channel);
+        const Walk<float> partial_walk(scan, scan.partial, direction, place, channel);
         const float* tile = scratch.tile + g * W;
         for (std::int64_t i = 0; i < place.steps; ++i, tile += scratch.kStep) {
             const auto get = [&](Part part) __attribute__((always_inline)) {
@@ -267,8 +270,12 @@ RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& place,
             store_lanes<W>(delta_walk.at(i), dt_grad, lanes);
             if (gated) {
                 Vec<W> z_grad = get(kGateGrad) * get(kY);
-                if (adds) z_grad += load_lanes<W>(z_walk.at(i), lanes);
-                store_lanes<W>(z_walk.at(i), z_grad, lanes);
+                if (adds) z_grad += load_lanes<W>(partial_walk.at(i), lanes);
+                if (leaves) {
+                    store_lanes<W>(partial_walk.at(i), z_grad, lanes);
+                } else {
+                    store_lanes<W>(z_walk.at(i), z_grad, lanes);
+                }
             }
         }
         store<W>(D_grad + g * W, skip_grad);
@@ -293,18 +300,10 @@ RS4D_INLINE void store_sums(const Scan& scan, const Direction& direction, std::i
     }
 }
 
-// The rows of B or C in a chunk, (steps, states) in the order of the scan.
-RS4D_INLINE void load_rows(const Scan& scan, const Rows& rows, const Direction& direction,
-                           const TilePlace& place, float* out) {
-    for (std::int64_t i = 0; i < place.steps; ++i) {
-        const float* row = row_at(scan, rows, direction, place.batch, place.first_step + i);
-        std::copy(row, row + scan.states, out + i * scan.states);
-    }
-}
-
 // What a tile reads and writes in memory, to be asked for while the tile before it is computed.
 constexpr int kBackwardAheads = 7;
 
+template <typename T>
 RS4D_INLINE void look_ahead(const BackwardTask& task, const TilePlace& place,
                             Ahead (&ahead)[kBackwardAheads]) {
     const Scan& scan = *task.scan;
@@ -313,15 +312,13 @@ RS4D_INLINE void look_ahead(const BackwardTask& task, const TilePlace& place,
     const Rows* arrays[kBackwardAheads] = {&direction.u, &direction.delta, &task.grads->y, &out.u,
                                            &out.delta,   &scan.z,          &task.grads->z};
     for (int k = 0; k < kBackwardAheads; ++k) {
-        ahead[k] = Ahead{nullptr, 0};
-        if (arrays[k]->data == nullptr || place.first_step < 0) continue;
-        ahead[k] = Ahead{row_at(scan, *arrays[k], direction, place.batch, place.first_step) +
-                             place.channel,
-                         step_stride(*arrays[k], direction)};
+        if (place.first_step < 0) continue;
+        ahead[k] = ahead_of<T>(scan, *arrays[k], direction, place.batch, place.first_step,
+                               place.channel);
     }
 }
 
-template <int W>
+template <int W, typename T>
 RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index,
                                     std::int64_t batch, std::int64_t block, std::int64_t first,
                                     std::int64_t last, const BackwardScratch<W>& scratch,
@@ -336,12 +333,15 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
     for (std::int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
         TilePlace place{index, batch, chunk * kChunk, 0, 0};
         place.steps = std::min(kChunk, scan.length - place.first_step);
-        load_rows(scan, direction.B, direction, place, scratch.B);
-        load_rows(scan, direction.C, direction, place, scratch.C);
+        const auto rows = [&](const Rows& array, float* out) __attribute__((always_inline)) {
+            load_rows<T>(scan, array, direction, batch, place.first_step, place.steps, states, out);
+        };
+        rows(direction.B, scratch.B);
+        rows(direction.C, scratch.C);
         std::fill(scratch.sums, scratch.sums + pairs_of(scan) * kChunk * W, 0.0f);
         for (std::int64_t group = 0; group < last - first; ++group) {
             place.channel = (first + group) * G;
-            const float dt_largest = load_tile<W>(task, place, scratch);
+            const float dt_largest = load_tile<W, T>(task, place, scratch);
             Ahead ahead[kBackwardAheads];
             TilePlace next = place;
             next.channel += G;
@@ -349,7 +349,7 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
                 next.channel = first * G;
                 next.first_step -= kChunk;
             }
-            look_ahead(task, next, ahead);
+            look_ahead<T>(task, next, ahead);
             const float* start =
                 direction.boundaries + (batch * chunks + chunk) * states * padded + place.channel;
             const auto run = [&](std::int64_t n, auto count, auto with_y,
@@ -359,7 +359,7 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
                     scratch, states, place.steps, start + n * padded, padded, scratch.B + n,
                     scratch.C + n, scratch.A + at, scratch.A_grad + at, scratch.carry + at,
                     scratch.sums + n / kPair * kChunk * W,
-                    n / kPair < kBackwardAheads ? ahead[n / kPair] : Ahead{nullptr, 0});
+                    n / kPair < kBackwardAheads ? ahead[n / kPair] : Ahead{});
             };
             const auto run_all = [&](auto with_y, auto clamp) __attribute__((always_inline)) {
                 std::int64_t n = 0;
@@ -377,7 +377,7 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
             } else {
                 safe ? run_all(no, no) : run_all(no, yes);
             }
-            store_tile<W>(task, place, scratch, scratch.D_grad + group * G,
+            store_tile<W, T>(task, place, scratch, scratch.D_grad + group * G,
                           scratch.bias_grad + group * G);
         }
         const std::int64_t part = (block * scan.batch + batch) * scan.length * states;
@@ -386,7 +386,7 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
     }
 }
 
-template <int W>
+template <int W, typename T>
 RS4D_INLINE void backward_task(const BackwardTask& task, std::int64_t number, float* memory) {
     constexpr std::int64_t G = BackwardScratch<W>::G;
     const Scan& scan = *task.scan;
@@ -408,7 +408,7 @@ RS4D_INLINE void backward_task(const BackwardTask& task, std::int64_t number, fl
     // A_grad, carry, D_grad and bias_grad are adjacent.
     std::fill(scratch.A_grad, scratch.B, 0.0f);
     for (std::int64_t index = 0; index < scan.directions; ++index) {
-        backward_direction<W>(task, index, batch, block, first, last, scratch,
+        backward_direction<W, T>(task, index, batch, block, first, last, scratch,
                               largest_lane<W>(largest));
     }
     for (std::int64_t group = first; group < last; ++group) {

@@ -18,22 +18,24 @@ RS4D_INLINE std::int64_t vectors_of(const Scan& scan) {
     return (scan.channels + W - 1) / W;
 }
 
-// Scratch of one worker: A with its bounds, h and the weights of delta of a block, and a tile of dt,
-// du and y.
+// Scratch of one worker: A with its bounds, h and the weights of delta of a block, a tile of dt, du and
+// y, and a chunk's rows of B, C and delta's bottleneck.
 template <int W>
 RS4D_INLINE std::int64_t forward_scratch(const Scan& scan, std::int64_t blocks) {
     const std::int64_t vectors = (vectors_of<W>(scan) + blocks - 1) / blocks + 1;
-    return vectors * (2 * scan.states + 1 + scan.delta_rank) * W + 3 * kLongChunk * W;
+    return vectors * (2 * scan.states + 1 + scan.delta_rank) * W +
+           kLongChunk * (3 * W + 2 * scan.states + scan.delta_rank);
 }
 
 // A tile's delta before bias and softplus, where it comes from a bottleneck: two steps at a time share
 // the weights, and two sums each keep the multiply-adds from waiting for one another.
 template <int W>
 RS4D_INLINE void project(const Scan& scan, std::int64_t steps, const float* bottleneck,
-                         std::ptrdiff_t step, const float* weight, float* out) {
+                         const float* weight, float* out) {
     for (std::int64_t i = 0; i < steps; i += 2) {
         const std::int64_t next = std::min(i + 1, steps - 1);
-        const float* rows[2] = {bottleneck + i * step, bottleneck + next * step};
+        const float* rows[2] = {bottleneck + i * scan.delta_rank,
+                                bottleneck + next * scan.delta_rank};
         Vec<W> sums[2][2] = {};
         std::int64_t r = 0;
         for (; r + 2 <= scan.delta_rank; r += 2) {
@@ -53,21 +55,22 @@ RS4D_INLINE void project(const Scan& scan, std::int64_t steps, const float* bott
 
 // Reads u and delta of W channels in the order of the scan and makes dt, du and the skip's y of them.
 // Returns the largest |dt|, or NaN if there is one.
-template <int W>
+template <int W, typename T>
 RS4D_INLINE float read_tile(const Scan& scan, const Direction& direction, std::int64_t batch,
                             std::int64_t first_step, std::int64_t steps, std::int64_t channel,
-                            const float* delta_weight, float* dt, float* du, float* y) {
+                            const float* bottleneck, const float* delta_weight, float* dt,
+                            float* du, float* y) {
     const std::int64_t lanes = scan.channels - channel;
     const Vec<W> bias = load_channels<W>(scan.delta_bias, channel, lanes);
     const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
-    const float* u = row_at(scan, direction.u, direction, batch, first_step) + channel;
+    const T* u = row_at<T>(scan, direction.u, direction, batch, first_step) + channel;
     const bool projects = scan.delta_rank > 0;
-    const float* delta = row_at(scan, direction.delta, direction, batch, first_step);
+    const T* delta = row_at<T>(scan, direction.delta, direction, batch, first_step);
     const std::ptrdiff_t u_step = step_stride(direction.u, direction);
     const std::ptrdiff_t delta_step = step_stride(direction.delta, direction);
     // Without a skip, an infinite u must not turn 0 * u into NaN.
     const bool skips = scan.D != nullptr;
-    if (projects) project<W>(scan, steps, delta, delta_step, delta_weight, dt);
+    if (projects) project<W>(scan, steps, bottleneck, delta_weight, dt);
     typename Simd<W>::I largest{};
     for (std::int64_t i = 0; i < steps; ++i) {
         const Vec<W> u_i = load_lanes<W>(u + i * u_step, lanes);
@@ -82,9 +85,9 @@ RS4D_INLINE float read_tile(const Scan& scan, const Direction& direction, std::i
     return largest_lane<W>(largest);
 }
 
-// What becomes of the tile's y: the first direction leaves its own in the output, the last one adds
-// to it, scales and gates.
-template <int W>
+// What becomes of the tile's y: the first of two directions leaves it to the second, the last one
+// scales and gates.
+template <int W, typename T>
 RS4D_INLINE void finish_tile(const ForwardTask& task, std::int64_t index, std::int64_t batch,
                              std::int64_t first_step, std::int64_t steps, std::int64_t channel,
                              const float* y) {
@@ -92,21 +95,24 @@ RS4D_INLINE void finish_tile(const ForwardTask& task, std::int64_t index, std::i
     const Direction& direction = scan.direction[index];
     const std::int64_t lanes = scan.channels - channel;
     const float factor = static_cast<float>(scan.scale);
-    float* out = row_at(scan, task.y, direction, batch, first_step) + channel;
-    const std::ptrdiff_t out_step = step_stride(task.y, direction);
-    if (index + 1 < scan.directions) {
+    const bool gated = scan.z.data != nullptr, adds = index > 0, leaves = index + 1 < scan.directions;
+    float* partial = adds || leaves
+                         ? row_at<float>(scan, scan.partial, direction, batch, first_step) + channel
+                         : nullptr;
+    const std::ptrdiff_t partial_step = step_stride(scan.partial, direction);
+    if (leaves) {
         for (std::int64_t i = 0; i < steps; ++i) {
-            store_lanes<W>(out + i * out_step, load<W>(y + i * W), lanes);
+            store_lanes<W>(partial + i * partial_step, load<W>(y + i * W), lanes);
         }
         return;
     }
-    const bool gated = scan.z.data != nullptr, adds = index > 0;
-    const float* gate =
-        gated ? row_at(scan, scan.z, direction, batch, first_step) + channel : nullptr;
+    T* out = row_at<T>(scan, task.y, direction, batch, first_step) + channel;
+    const std::ptrdiff_t out_step = step_stride(task.y, direction);
+    const T* gate = gated ? row_at<T>(scan, scan.z, direction, batch, first_step) + channel : nullptr;
     const std::ptrdiff_t gate_step = step_stride(scan.z, direction);
     for (std::int64_t i = 0; i < steps; ++i) {
         Vec<W> value = load<W>(y + i * W);
-        if (adds) value += load_lanes<W>(out + i * out_step, lanes);
+        if (adds) value += load_lanes<W>(partial + i * partial_step, lanes);
         value *= factor;
         if (gated) {
             const Vec<W> z = load_lanes<W>(gate + i * gate_step, lanes);
@@ -117,21 +123,23 @@ RS4D_INLINE void finish_tile(const ForwardTask& task, std::int64_t index, std::i
 }
 
 // What a tile reads and writes in memory, to be asked for while the tile before it is computed.
+template <typename T>
 RS4D_INLINE void look_ahead(const ForwardTask& task, std::int64_t index, std::int64_t batch,
                             std::int64_t first_step, std::int64_t steps, std::int64_t channel,
                             Ahead (&ahead)[kAheads]) {
     const Scan& scan = *task.scan;
     const Direction& direction = scan.direction[index];
-    const bool gated = index + 1 == scan.directions && scan.z.data != nullptr;
-    const Rows* arrays[kAheads] = {&direction.u, scan.delta_rank > 0 ? nullptr : &direction.delta,
-                                   &task.y, gated ? &scan.z : nullptr};
-    for (std::int64_t k = 0; k < kAheads; ++k) {
-        ahead[k] = Ahead{nullptr, 0};
-        // A chunk cut short has fewer rows than the loop that asks for them has steps.
-        if (arrays[k] == nullptr || first_step + steps > scan.length) continue;
-        ahead[k] = Ahead{row_at(scan, *arrays[k], direction, batch, first_step) + channel,
-                         step_stride(*arrays[k], direction)};
-    }
+    const bool leaves = index + 1 < scan.directions;
+    std::fill(ahead, ahead + kAheads, Ahead{});
+    // A chunk cut short has fewer rows than the loop that asks for them has steps.
+    if (first_step + steps > scan.length) return;
+    const auto ask = [&](const Rows& rows, auto number) __attribute__((always_inline)) {
+        return ahead_of<decltype(number)>(scan, rows, direction, batch, first_step, channel);
+    };
+    ahead[0] = ask(direction.u, T{});
+    if (scan.delta_rank == 0) ahead[1] = ask(direction.delta, T{});
+    ahead[2] = leaves ? ask(scan.partial, float{}) : ask(task.y, T{});
+    if (!leaves) ahead[3] = ask(scan.z, T{});
 }
 
 // The states of W channels as they are before a chunk; the last channels' also fill the padding, which
@@ -147,7 +155,7 @@ RS4D_INLINE void keep_boundary(const Scan& scan, const float* state, std::int64_
     }
 }
 
-template <int W>
+template <int W, typename T>
 RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, float* scratch) {
     const Scan& scan = *task.scan;
     const std::int64_t batch = number / task.blocks, states = scan.states;
@@ -161,6 +169,9 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
     float* y = du + kLongChunk * W;
     float* delta_weight = y + kLongChunk * W;
     float* A_largest = delta_weight + (last - first) * scan.delta_rank * W;  // one for each vector
+    float* B = A_largest + (last - first) * W;
+    float* C = B + kLongChunk * states;
+    float* bottleneck = C + kLongChunk * states;
     Ahead ahead[kAheads];
 
     for (std::int64_t v = first; v < last; ++v) {
@@ -181,8 +192,13 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
         const std::int64_t chunk = direction.boundaries != nullptr ? kChunk : kLongChunk;
         for (std::int64_t first_step = 0; first_step < scan.length; first_step += chunk) {
             const std::int64_t steps = std::min(chunk, scan.length - first_step);
-            const float* B = row_at(scan, direction.B, direction, batch, first_step);
-            const float* C = row_at(scan, direction.C, direction, batch, first_step);
+            const auto rows = [&](const Rows& array, std::int64_t count, float* out)
+                                  __attribute__((always_inline)) {
+                load_rows<T>(scan, array, direction, batch, first_step, steps, count, out);
+            };
+            rows(direction.B, states, B);
+            rows(direction.C, states, C);
+            if (scan.delta_rank > 0) rows(direction.delta, scan.delta_rank, bottleneck);
             for (std::int64_t v = first; v < last; ++v) {
                 const std::int64_t channel = v * W;
                 float* state = h + (v - first) * per_vector;
@@ -192,16 +208,15 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                                          (batch * chunks_of(scan) + first_step / kChunk) * states *
                                              padded_channels(scan));
                 }
-                const float dt_largest = read_tile<W>(
-                    scan, direction, batch, first_step, steps, channel,
+                const float dt_largest = read_tile<W, T>(
+                    scan, direction, batch, first_step, steps, channel, bottleneck,
                     delta_weight + (v - first) * scan.delta_rank * W, dt, du, y);
                 const bool at_end = v + 1 == last;
-                look_ahead(task, index, batch, first_step + at_end * chunk, chunk,
+                look_ahead<T>(task, index, batch, first_step + at_end * chunk, chunk,
                            at_end ? first * W : channel + W, ahead);
                 const auto advance_tile = [&](auto clamp) __attribute__((always_inline)) {
                     advance_all<W, decltype(clamp)::value>(
-                        states, steps, W, dt, du, y, B, step_stride(direction.B, direction), C,
-                        step_stride(direction.C, direction), A + (v - first) * per_vector, state, W,
+                        states, steps, W, dt, du, y, B, C, A + (v - first) * per_vector, state, W,
                         ahead);
                 };
                 // No clamp where no exponent of the tile can be out of range; false for NaN.
@@ -210,7 +225,7 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                 } else {
                     advance_tile(std::true_type{});
                 }
-                finish_tile<W>(task, index, batch, first_step, steps, channel, y);
+                finish_tile<W, T>(task, index, batch, first_step, steps, channel, y);
             }
         }
     }

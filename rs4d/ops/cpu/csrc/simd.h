@@ -15,6 +15,8 @@ template <int W>
 struct Simd {
     typedef float F __attribute__((vector_size(W * sizeof(float))));
     typedef std::int32_t I __attribute__((vector_size(W * sizeof(float))));
+    typedef std::uint32_t U __attribute__((vector_size(W * sizeof(float))));
+    typedef std::uint16_t H __attribute__((vector_size(W * sizeof(float) / 2)));
 };
 
 template <int W>
@@ -37,19 +39,45 @@ RS4D_INLINE void store(float* p, Vec<W> v) {
     std::memcpy(p, &v, sizeof v);
 }
 
-// The first `lanes` floats (any number, also below 0), zeros behind them.
+// A bfloat16: the upper half of a float.
+struct Bf16 {
+    std::uint16_t bits;
+};
+
 template <int W>
-RS4D_INLINE Vec<W> load_lanes(const float* p, std::int64_t lanes) {
+RS4D_INLINE Vec<W> load(const Bf16* p) {
+    typename Simd<W>::H half;
+    std::memcpy(&half, p, sizeof half);
+    const auto bits = __builtin_convertvector(half, typename Simd<W>::U) << 16;
+    Vec<W> v;
+    std::memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+// To the nearest, of two equally near ones to the even one; NaN stays.
+template <int W>
+RS4D_INLINE void store(Bf16* p, Vec<W> v) {
+    typename Simd<W>::U bits;
+    std::memcpy(&bits, &v, sizeof bits);
+    const typename Simd<W>::U rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    bits = (bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : rounded;
+    const auto half = __builtin_convertvector(bits >> 16, typename Simd<W>::H);
+    std::memcpy(p, &half, sizeof half);
+}
+
+// The first `lanes` numbers (any number, also below 0), zeros behind them.
+template <int W, typename T>
+RS4D_INLINE Vec<W> load_lanes(const T* p, std::int64_t lanes) {
     if (lanes >= W) return load<W>(p);
-    float part[W] = {};
+    T part[W] = {};
     for (std::int64_t i = 0; i < lanes; ++i) part[i] = p[i];
     return load<W>(part);
 }
 
-template <int W>
-RS4D_INLINE void store_lanes(float* p, Vec<W> v, std::int64_t lanes) {
+template <int W, typename T>
+RS4D_INLINE void store_lanes(T* p, Vec<W> v, std::int64_t lanes) {
     if (lanes >= W) return store<W>(p, v);
-    float part[W];
+    T part[W];
     store<W>(part, v);
     for (std::int64_t i = 0; i < lanes; ++i) p[i] = part[i];
 }
