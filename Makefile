@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml setup.py $(wildcard rs4d/ops/cpu/csrc/*)
 # Idle OpenMP threads sleep soon: otherwise tests crawl as soon as something else runs.
 test: export GOMP_SPINCOUNT ?= 10000
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Every config of configs/, reduced, on generated data.
 test-configs: $(STAMP)
