@@ -41,12 +41,12 @@ ANNOTATION_FAULTS = {
     ),
     'empty boxes': (
         WARNING,
-        'A side below one pixel or an area of 0: MMDetection leaves these instances out without a '
-        'word. Remove or correct them.',
+        'A side below one pixel or an area of 0: these instances are left out, in training and in '
+        'the score. Remove or correct them.',
     ),
     'boxes outside': (
         WARNING,
-        'The box does not touch its image: MMDetection leaves the instance out without a word. '
+        'The box does not touch its image: the instance is left out, in training and in the score. '
         'Remove or correct it.',
     ),
     'boxes beyond the edge': (WARNING, 'They are cut at the edge, in training only. Clip them.'),

@@ -68,16 +68,20 @@ class CocoIndex(COCO):
 
     It differs from pycocotools' own index in what would make scores wrong: annotations are numbered
     from 1, as the evaluation takes the id 0 for "no match"; ``iscrowd`` is there, 1 also where
-    ``ignore`` is, so that what a training leaves out is neither hit nor missed; and no predictions
-    are an answer, too. Nothing is printed.
+    ``ignore`` is or where a box is empty or outside of its image, so that what a training leaves
+    out is neither hit nor missed; and no predictions are an answer, too. Nothing is printed.
 
     Args:
-        content: What :func:`read_coco` returns, checked; its annotations are changed in place.
+        content: What :func:`read_coco` returns, checked; its entries are changed in place.
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
+        for image in content['images']:  # pycocotools takes no 640.0
+            image.update(width=int(image['width']), height=int(image['height']))
+        images = {image['id']: image for image in content['images']}
         for number, annotation in enumerate(content['annotations'], 1):
             crowd = annotation.get('iscrowd', 0) or annotation.pop('ignore', 0)
+            crowd = crowd or _unusable(annotation, images[annotation['image_id']])
             annotation.update(id=number, iscrowd=int(crowd))
         self._fill(self, dict(info={}) | content)
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
@@ -95,3 +99,11 @@ class CocoIndex(COCO):
         with contextlib.redirect_stdout(io.StringIO()):
             index.createIndex()
         return index
+
+
+def _unusable(annotation: dict[str, Any], image: dict[str, Any]) -> bool:
+    """Whether MMDetection leaves the instance out: its box is empty, or outside of the image."""
+    x, y, width, height = annotation['bbox']
+    across = min(x + width, image['width']) - max(x, 0)
+    down = min(y + height, image['height']) - max(y, 0)
+    return min(width, height) < 1 or annotation['area'] <= 0 or min(across, down) <= 0

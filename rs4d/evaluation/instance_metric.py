@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import json
 import os
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +26,9 @@ class InstanceMetric(CocoMetric):
 
     pycocotools takes the id 0 for "no match", so that a perfect prediction of that instance counts
     as false: on files that begin with 0, figures of other evaluators are a little too low. Here
-    annotations are numbered anew. Scored are the images that the data set yields, each once. Where
-    nothing was predicted AP is 0.
+    annotations are numbered anew. Scored are the images that the data set yields, each once; images
+    of several sets are told apart also where their ids are the same. Where nothing was predicted AP
+    is 0. What a training leaves out, as empty boxes, is neither hit nor missed.
 
     Args:
         ann_file: The COCO file with the truth; without it, the truth comes with the samples.
@@ -50,6 +53,7 @@ class InstanceMetric(CocoMetric):
     ) -> None:
         super().__init__(None, metric, classwise, backend_args=backend_args, **kwargs)
         self.ann_file = ann_file
+        self._paths: dict[Any, str] = {}
         if iou_thrs is not None:
             # Lists fail in pycocotools under NumPy 2.
             self.iou_thrs: np.ndarray = np.atleast_1d(np.asarray(iou_thrs, float))
@@ -63,13 +67,14 @@ class InstanceMetric(CocoMetric):
     def dataset_meta(self, dataset_meta: dict[str, Any]) -> None:
         """Take the classes of the data set, and read the truth with them before anything runs."""
         self._dataset_meta = dataset_meta
+        self._paths.clear()
         if self.ann_file is not None:
             content = read_coco(self.ann_file, _REMEDY, self.backend_args)
             check_annotations(content, dataset_meta['classes']).refuse(self.ann_file, log=False)
             self._coco_api = CocoIndex(content)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep the predictions of a batch: ``pred_instances``, ``img_id`` and ``ori_shape``.
+        """Keep the predictions of a batch: ``pred_instances``, ``img_id``, ``ori_shape``, ``img_path``.
 
         Raises:
             AnnotationError: The evaluator's file does not describe these images, or the model
@@ -82,7 +87,10 @@ class InstanceMetric(CocoMetric):
                     "The evaluator is to score masks, but the model predicts none. Set metric='bbox' "
                     'in the evaluator, or use a model with a mask head.'
                 )
+        before = len(self.results)
         super().process(data_batch, data_samples)
+        for (truth, _), sample in zip(self.results[before:], data_samples, strict=True):
+            truth['img_path'] = sample.get('img_path')
 
     def check_dataset(self, dataset: Any) -> None:
         """Make sure, before anything runs, that the truth is that of a data set.
@@ -96,25 +104,52 @@ class InstanceMetric(CocoMetric):
     def _require_image(self, sample: dict[str, Any]) -> None:
         if self.ann_file is None:
             return
-        image = self._coco_api.imgs.get(sample['img_id'])
-        name = os.path.basename(sample.get('img_path') or '')
-        if image is None or (name and os.path.basename(image['file_name']) != name):
+        key, path = sample['img_id'], os.path.normpath(sample.get('img_path') or '')
+        image = self._coco_api.imgs.get(key)
+        if image is None or not _ends_in(path, image['file_name']):
             known = f"is '{image['file_name']}'" if image else 'does not exist'
             raise AnnotationError(
                 f"The evaluator's annotation file '{self.ann_file}' is not that of the data set: "
-                f"image {sample['img_id']!r} of the data set is '{name}', in the file it {known}. "
+                f"image {key!r} of the data set is '{path}', in the file it {known}. "
                 'Give the evaluator the ann_file of its data set.'
+            )
+        if self._paths.setdefault(key, path) != path:
+            raise AnnotationError(
+                f"The evaluator's annotation file '{self.ann_file}' has one image {key!r}, but the "
+                f"data set has two: '{self._paths[key]}' and '{path}'. Leave ann_file out of the "
+                'evaluator, so that the truth comes with the images of all sets.'
             )
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Score the truth and prediction of each image; returns the scores by name."""
-        once = {prediction['img_id']: (truth, prediction) for truth, prediction in results}
-        self.img_ids = list(once)
-        if self._coco_api is not None and len(once) < len(self._coco_api.imgs):
+        # Ids may be those of several sets, but no two images agree in their path and truth, too.
+        pairs = list({str(truth): (truth, prediction) for truth, prediction in results}.values())
+        if len({truth['img_id'] for truth, _ in pairs}) < len(pairs):
+            pairs = [tuple(dict(part, img_id=i) for part in pair) for i, pair in enumerate(pairs)]
+        self.img_ids = [truth['img_id'] for truth, _ in pairs]
+        if self.ann_file is None:
+            self._coco_api = self._index_of([truth for truth, _ in pairs])
+        elif len(pairs) < len(self._coco_api.imgs):
             MMLogger.get_current_instance().warning(
-                f'Scored are the {len(once)} images that the data set yields, of '
+                f'Scored are the {len(pairs)} images that the data set yields, of '
                 f"{len(self._coco_api.imgs)} in '{self.ann_file}'."
             )
         # pycocotools says on the terminal what the log has, too.
         with contextlib.redirect_stdout(io.StringIO()):
-            return super().compute_metrics(list(once.values()))
+            scores = super().compute_metrics(pairs)
+        if self.ann_file is None:
+            self._coco_api = None  # the next samples bring their own truth
+        return scores
+
+    def _index_of(self, truths: list[dict[str, Any]]) -> CocoIndex:
+        """Index the truth that came with the samples."""
+        with tempfile.TemporaryDirectory() as folder:
+            prefix = self.outfile_prefix or os.path.join(folder, 'results')
+            with open(self.gt_to_coco_json(truths, prefix), encoding='utf-8') as file:
+                return CocoIndex(dict(annotations=[]) | json.load(file))
+
+
+def _ends_in(path: str, file_name: str) -> bool:
+    """Whether an image's path is that of a name in an annotation file; no path agrees with all."""
+    name = os.path.normpath(file_name)
+    return path in ('.', name) or path.endswith(os.sep + name)

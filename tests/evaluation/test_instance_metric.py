@@ -134,6 +134,71 @@ def test_images_that_come_twice_are_scored_once(tmp_path: Path) -> None:
     assert score(file, perfect(file) * 2)['coco/segm_mAP'] == 1.0
 
 
+def with_truth(file: Path, folder: str) -> list[dict[str, Any]]:
+    """Perfect samples of a set in a folder, which bring their truth."""
+    samples = perfect(file)
+    truth = COCO(str(file))
+    for sample in samples:
+        sample['img_path'] = f'{folder}/{sample["img_path"]}'
+        sample['instances'] = [
+            dict(
+                bbox=[*e['bbox'][:2], e['bbox'][0] + e['bbox'][2], e['bbox'][1] + e['bbox'][3]],
+                bbox_label=e['category_id'] - 1,
+                ignore_flag=0,
+                mask=e['segmentation'],
+            )
+            for e in truth.imgToAnns[sample['img_id']]
+        ]
+    return samples
+
+
+def score_alone(*rounds: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """The scores of an evaluator without a file, round after round."""
+    evaluator = Evaluator(InstanceMetric(metric=['bbox', 'segm']))
+    evaluator.dataset_meta = dict(classes=NAMES)
+    scores = []
+    for samples in rounds:
+        evaluator.process(samples, None)
+        scores.append(evaluator.evaluate(len(samples)))
+    return scores
+
+
+def test_sets_with_the_same_ids_are_told_apart(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    first, second = with_truth(file, 'a'), with_truth(file, 'b')
+    missed = without_predictions(first)
+    unnamed = [{k: v for k, v in s.items() if k != 'img_path'} for s in missed]
+    for sample in unnamed:
+        sample['instances'] = sample['instances'][:1]
+    both, half, swapped, other = score_alone(
+        first + second, missed + second, second + missed, unnamed + second
+    )
+    for kind in ('coco/bbox_mAP', 'coco/segm_mAP'):
+        assert both[kind] == 1.0
+        assert 0.4 < half[kind] == swapped[kind] < 0.6
+        assert other[kind] < 0.9
+    # One file cannot be the truth of two images.
+    with pytest.raises(AnnotationError, match=r"has two: 'a/imgs/0\.png' and 'b/imgs/0\.png'"):
+        score(file, first + second)
+
+
+def test_nothing_predicted_scores_zero_without_a_file(tmp_path: Path) -> None:
+    samples = with_truth(write(tmp_path), 'a')
+    nothing, perfect_ones = score_alone(without_predictions(samples), samples)
+    for kind in ('coco/bbox_mAP', 'coco/segm_mAP'):
+        assert (nothing[kind], perfect_ones[kind]) == (0.0, 1.0)
+
+
+def test_names_agree_with_their_folders(tmp_path: Path) -> None:
+    names = [dict(id=i, file_name=f'./a/{i}.png', width=60, height=40) for i in range(3)]
+    file = write(tmp_path, images=names)
+    samples = perfect(file)
+    assert score(file, samples)['coco/segm_mAP'] == 1.0
+    for path in ('imgs/b/0.png', '0.png', 'imgs/aa/10.png'):
+        with pytest.raises(AnnotationError, match='is not that of the data set'):
+            score(file, [samples[0] | dict(img_path=path)])
+
+
 @pytest.mark.parametrize('change', [dict(img_id=9), dict(img_path='imgs/other.png')])
 def test_other_images_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     file = write(tmp_path)
@@ -149,11 +214,24 @@ def test_other_images_are_refused(tmp_path: Path, change: dict[str, Any]) -> Non
         metric.check_dataset(dataset)
 
 
-@pytest.mark.parametrize('flag', ['ignore', 'iscrowd'])
-def test_what_is_left_out_in_training_is_neither_hit_nor_missed(tmp_path: Path, flag: str) -> None:
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(ignore=1),
+        dict(iscrowd=1),
+        dict(area=0),
+        dict(bbox=[30, 20, 0, 10]),
+        dict(bbox=[50, 30, -20, -10]),
+        dict(bbox=[60, 20, 20, 10]),
+        dict(bbox=[30, -10, 20, 10]),
+    ],
+)
+def test_what_is_left_out_in_training_is_neither_hit_nor_missed(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     file = write(tmp_path)
     content = json.loads(file.read_text())
-    content['annotations'][0][flag] = 1
+    content['annotations'][0] |= change
     file.write_text(json.dumps(content))
     samples = perfect(file)
     assert score(file, samples)['coco/segm_mAP'] == 1.0
