@@ -4,7 +4,7 @@ Importing the package, as ``import rs4d`` does, makes MMEngine read checkpoints 
 """
 
 from .errors import CheckpointMismatchError, CheckpointNotFoundError, UnsafeCheckpointError
-from .foreign import load_all, part_of, read_weights
+from .foreign import additions_to_sam, load_all, part_of, read_weights
 from .load_report import logged_load
 from .loaders import register_loaders
 from .pretrained_init import LoggedPretrainedInit
@@ -16,6 +16,7 @@ __all__ = [
     'CheckpointNotFoundError',
     'LoggedPretrainedInit',
     'UnsafeCheckpointError',
+    'additions_to_sam',
     'load_all',
     'logged_load',
     'part_of',

@@ -9,10 +9,22 @@ from torch import Tensor, nn
 from rs4d.errors import some
 
 from .errors import CheckpointMismatchError, CheckpointNotFoundError
-from .load_report import LoadReport
+from .load_report import LoadReport, require_finite
 from .reading import WRAPPERS, read_checkpoint, state_dict_of
 
 PACKAGE_SCHEME = 'package://'
+# What Meta and transformers have at the top level of SAM, and losses that Lightning keeps beside it.
+_SAM_PARTS = (
+    'image_encoder',
+    'vision_encoder',
+    'prompt_encoder',
+    'mask_decoder',
+    'shared_image_embedding',
+    'pixel_mean',
+    'pixel_std',
+    'loss',
+    'criterion',
+)
 
 
 def read_weights(checkpoint: str, remedy: str = '') -> dict[str, Tensor]:
@@ -53,6 +65,11 @@ def part_of(state_dict: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {k.removeprefix(start): v for k, v in state_dict.items() if k.startswith(start)}
 
 
+def additions_to_sam(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take what a whole SAM does not have, such as adapters and LoRA beside its own parts."""
+    return {k: v for k, v in state_dict.items() if k.partition('.')[0] not in _SAM_PARTS}
+
+
 def load_all(
     module: nn.Module,
     state_dict: Mapping[str, Tensor],
@@ -71,7 +88,7 @@ def load_all(
 
     Raises:
         CheckpointMismatchError: A weight is missing, has another shape, or is not known: the network
-            that the file is of does something that the module would not.
+            that the file is of does something that the module would not; or one is not finite.
     """
     wanted = module.state_dict()
     known = wanted.keys() if known is None else known
@@ -91,6 +108,7 @@ def load_all(
             f"The checkpoint '{source}' does not fit the model that the config describes: "
             f'{" and ".join(said)}. {hint}'
         )
+    require_finite(state_dict, source)
     module.load_state_dict({name: state_dict[name] for name in wanted})
     unused = [name for name in state_dict if name not in wanted]
     LoadReport(source, type(module).__name__, list(wanted), [], unused).log()

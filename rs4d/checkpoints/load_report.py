@@ -2,13 +2,13 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.logging import print_log
-from torch import nn
+from torch import Tensor, nn
 
 from rs4d.errors import some
 
@@ -57,6 +57,25 @@ class LoadReport:
             )
 
 
+def require_finite(weights: Mapping[str, Any], source: str) -> None:
+    """Raise if weights hold NaN or infinity, with which a model finds nothing and learns nothing.
+
+    Raises:
+        CheckpointMismatchError: Some do.
+    """
+    broken = [
+        name
+        for name, value in weights.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all()
+    ]
+    if broken:
+        raise CheckpointMismatchError(
+            f"The checkpoint '{source}' holds NaN or infinity in {len(broken)} of its weights "
+            f'({some(broken)}): its training went astray, or the file is damaged. Give an earlier '
+            'checkpoint.'
+        )
+
+
 @contextmanager
 def watched_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
     """Watch a load into a model from a file, by PyTorch or by MMEngine.
@@ -71,6 +90,7 @@ def watched_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
         # The module, its state dict, prefix, metadata, strict; then lists of names missing and not
         # expected and of errors, filled after this call. Those of the whole model are the ones meant.
         if not arguments[2]:
+            require_finite(arguments[1], source)
             seen.append(arguments[5:])
 
     handle = model.register_load_state_dict_pre_hook(keep)

@@ -34,7 +34,15 @@ def numpy_globals() -> dict[str, Any]:
         for module in ('numpy.core', 'numpy._core'):
             allowed[f'{module}.{part}'] = operator.attrgetter(part)(core)
     kinds = {type(np.dtype(code)) for code in _DTYPES}
+    # With Python 3's pickle of protocol 2, as torch.save writes, bytes are a call: those of an empty
+    # array of `bytes`, others of `_codecs.encode`, which PyTorch allows by itself.
+    allowed |= {f'{module}.bytes': _no_bytes for module in ('builtins', '__builtin__')}
     return allowed | {f'numpy.dtypes.{kind.__name__}': kind for kind in kinds}
+
+
+def _no_bytes() -> bytes:
+    # The whole of bytes() would let a file ask for any amount of memory.
+    return b''
 
 
 @functools.cache

@@ -116,6 +116,11 @@ def _explained(path: str, text: str) -> CheckpointMismatchError:
             f"The checkpoint '{path}' is refused: besides data it asks for {asked[1]}, and a file "
             f'that may call functions can run any code when it is read. {remedy}'
         )
+    if re.search(r'got .*numpy\S*(void|object)', text, re.IGNORECASE):
+        return CheckpointMismatchError(
+            f"The checkpoint '{path}' is refused: it holds a NumPy array of objects or records, and "
+            f'only arrays of numbers and texts are read. {remedy}'
+        )
     if 'Cannot use' in text or (reason and re.search('Trying to|Can only', reason[1])):
         return UnsafeCheckpointError(
             f"The checkpoint '{path}' is refused: it holds a program or objects (TorchScript, "

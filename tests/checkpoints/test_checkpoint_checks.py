@@ -180,6 +180,37 @@ def test_numpy_of_either_version_is_data(tmp_path: Path, module: str) -> None:
     assert [type(value) for value in found['numbers']] == [type(value) for value in numbers]
 
 
+@pytest.mark.parametrize('module', ['builtins', '__builtin__'])
+@pytest.mark.parametrize('numpy', ['numpy.core.multiarray', 'numpy._core.multiarray'])
+def test_empty_arrays_are_data(tmp_path: Path, module: str, numpy: str) -> None:
+    torch.save(dict(boxes=np.zeros((0, 4))), tmp_path / 'x.pth')
+    respelt(tmp_path / 'x.pth', np.float64(0).__reduce__()[0].__module__, numpy)
+    respelt(tmp_path / 'x.pth', '__builtin__', module)
+    assert read_checkpoint(tmp_path / 'x.pth')['boxes'].shape == (0, 4)
+
+
+@pytest.mark.parametrize('dtype', ['object', 'i4,f4'])
+def test_arrays_of_objects_are_named(tmp_path: Path, dtype: str) -> None:
+    torch.save(dict(boxes=np.zeros(2, dtype)), tmp_path / 'x.pth')
+    with pytest.raises(CheckpointMismatchError, match=r'x\.pth.*objects or records'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+def test_weights_that_are_no_numbers_are_refused_on_each_way_in(student: Path) -> None:
+    model = encoder()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    name = next(name for name, value in weights.items() if value.is_floating_point())
+    weights[name].view(-1)[0] = torch.nan
+    torch.save(dict(state_dict=weights, meta={}), student)
+    said = rf'student\.pth.*NaN.* 1 of its weights \({name}\)'
+    with pytest.raises(CheckpointMismatchError, match=said), logged_load(model, str(student)):
+        load_checkpoint(model, str(student))
+    with pytest.raises(CheckpointMismatchError, match=said):
+        check_checkpoint(model, str(student), 'load_from', complete=True)
+    with pytest.raises(CheckpointMismatchError, match=said):
+        encoder(init_cfg=dict(type='Pretrained', checkpoint=str(student))).init_weights()
+
+
 def test_a_program_is_refused_without_advice_to_run_it(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(nn.Linear(1, 1)), str(tmp_path / 'x.pth'))
     with pytest.raises(UnsafeCheckpointError, match='TorchScript') as info:

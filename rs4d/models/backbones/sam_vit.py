@@ -16,7 +16,7 @@ from timm.layers import resample_abs_pos_embed_nhwc
 from timm.models import vision_transformer_sam as timm_sam
 from torch import Tensor, nn
 
-from rs4d.checkpoints import load_all, part_of, read_weights
+from rs4d.checkpoints import additions_to_sam, load_all, part_of, read_weights
 from rs4d.errors import ConfigError
 
 from .encoder import Encoder, block_indices, choose_architecture
@@ -176,10 +176,10 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Args:
         state_dict: Weights as Meta, ``transformers`` or timm names them, in whatever wrappers.
-        source: The file, for messages.
 
     Returns:
-        Every weight of the image encoder, those that SAM does not have with the names they came with.
+        Every weight of the image encoder, and what SAM does not have, there and beside its parts, with
+        the names it came with.
     """
     encoder = part_of(state_dict, 'image_encoder')
     if not encoder:
@@ -189,7 +189,7 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     if not encoder:
         return state_dict
     official = {f'image_encoder.{name}': value for name, value in encoder.items()}
-    return timm_sam.checkpoint_filter_fn(official, None)
+    return additions_to_sam(state_dict) | timm_sam.checkpoint_filter_fn(official, None)
 
 
 def _network(settings: dict[str, Any], img_size: int) -> nn.Module:

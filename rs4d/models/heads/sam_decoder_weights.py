@@ -4,7 +4,7 @@ import re
 
 from torch import Tensor
 
-from rs4d.checkpoints import CheckpointMismatchError, part_of, read_weights
+from rs4d.checkpoints import CheckpointMismatchError, additions_to_sam, part_of, read_weights
 
 _OFFICIAL_POSITIONS = 'pe_layer.positional_encoding_gaussian_matrix'
 
@@ -30,7 +30,7 @@ def read_decoder_weights(checkpoint: str) -> dict[str, Tensor]:
             wrote.
 
     Returns:
-        Tensors by the names of :class:`~rs4d.models.heads.SAMMaskDecoder`.
+        Tensors by the names of :class:`~rs4d.models.heads.SAMMaskDecoder`, and what SAM does not have.
 
     Raises:
         CheckpointNotFoundError: The file is not there, or the folder holds no weights.
@@ -63,7 +63,7 @@ def read_decoder_weights(checkpoint: str) -> dict[str, Tensor]:
     weights['positional_embedding.positional_embedding'] = positions
     if 'no_mask_embed.weight' in prompts:
         weights['no_mask_embed.weight'] = prompts['no_mask_embed.weight']
-    return weights
+    return weights | additions_to_sam(state_dict)
 
 
 def _from_official(name: str) -> str:

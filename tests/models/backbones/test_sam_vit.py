@@ -263,6 +263,37 @@ def test_encoder_with_more_in_it_than_sams_is_refused(
         build(checkpoint=str(path), out_indices=out_indices)
 
 
+@pytest.mark.parametrize(
+    'name', ['lora.weight', 'adapter.weight', 'image_encoder_adapter.blocks.0.weight']
+)
+def test_additions_beside_sams_parts_are_refused(
+    official: tuple[Path, dict[str, Tensor]], tmp_path: Path, name: str
+) -> None:
+    _, weights = official
+    sam = weights | {'mask_decoder.x.weight': torch.zeros(2), 'pixel_mean': torch.zeros(3, 1, 1)}
+    path = tmp_path / 'adapted.pth'
+    for content in (sam | {name: torch.zeros(2)}, {f'sam.{k}': v for k, v in sam.items()}):
+        torch.save(content | {name: torch.zeros(2)}, path)
+        with pytest.raises(
+            CheckpointMismatchError, match=rf'1 are not known.*\({name}\).*adapters'
+        ):
+            build(checkpoint=str(path))
+    torch.save(sam, path)
+    build(checkpoint=str(path))
+
+
+def test_weights_that_are_no_numbers_are_refused(
+    official: tuple[Path, dict[str, Tensor]],
+) -> None:
+    path, weights = official
+    weights['image_encoder.neck.0.weight'][0] = torch.nan
+    torch.save(weights, path)
+    with pytest.raises(
+        CheckpointMismatchError, match=r'NaN.* 1 of its weights \(neck\.0\.weight\)'
+    ):
+        build(checkpoint=str(path))
+
+
 def test_second_initialisation_keeps_what_was_loaded(
     official: tuple[Path, dict[str, Tensor]],
 ) -> None:

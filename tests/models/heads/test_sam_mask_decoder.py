@@ -262,6 +262,9 @@ def test_decoder_with_more_in_it_than_sams_is_refused(official: Path, tmp_path: 
     torch.save(dict(state_dict={f'model.{k}': v for k, v in weights.items()}), tmp_path / 'hq.pth')
     with pytest.raises(CheckpointMismatchError, match=r'1 are not known.*hf_token'):
         build(tmp_path / 'hq.pth')
+    torch.save(torch.load(official) | {'lora.weight': torch.zeros(2)}, tmp_path / 'lora.pth')
+    with pytest.raises(CheckpointMismatchError, match=r'1 are not known.*lora\.weight'):
+        build(tmp_path / 'lora.pth')
 
 
 def test_second_initialisation_keeps_what_was_loaded(official: Path) -> None:
