@@ -16,10 +16,39 @@ from torch.utils.data import DataLoader
 from rs4d.errors import ConfigError
 
 # Read by MMEngine, MMDetection's tools or this package, beside the runner's own arguments.
-_SETTINGS = ('auto_scale_lr', 'compile', 'find_unused_parameters', 'runner_type', 'tta_model')
+_SETTINGS = (
+    *('auto_scale_lr', 'compile', 'find_unused_parameters', 'runner_type', 'tta_model'),
+    *('sync_bn', 'model_wrapper_cfg', 'activation_checkpointing', 'efficient_conv_bn_eval'),
+)
 _RUNNER = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
 _KNOWN = frozenset({*_RUNNER, *_SETTINGS, 'custom_imports', 'env_cfg'})
 _LOADER = frozenset(inspect.signature(DataLoader.__init__).parameters) - {'self'}
+# What may stand in dicts that are no parts: in all of them, it is wrong to be nearly one of these.
+_NAMES_AT: tuple[tuple[str, Iterable[str]], ...] = (
+    (r'(train|val|test)_dataloader', {*_LOADER, 'num_batch_per_epoch'}),
+    (r'randomness', {*inspect.signature(Runner.set_randomness).parameters} - {'self'}),
+    (
+        r'default_hooks',
+        {
+            *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'),
+            'visualization',
+        },
+    ),
+    (r'env_cfg', {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
+    (r'auto_scale_lr', {'enable', 'base_batch_size'}),
+    (r'optim_wrapper\.clip_grad', {'type', 'max_norm', 'clip_value', 'norm_type'}),
+    (
+        r'optim_wrapper\.paramwise_cfg',
+        {
+            *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult'),
+            *('flat_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'),
+        },
+    ),
+)
+# Of these, nothing else may.
+_CLOSED = re.compile(r'(train|val|test)_dataloader|randomness')
+# Keys of these are names of other things, such as weights, which may be as near as they like.
+_FREE = re.compile(r'.*(custom_keys|metainfo|data_prefix)')
 # What those who build parts take away before they call a part: of all parts, and of those at a place.
 _TAKEN = frozenset({'type', '_scope_', '_delete_', 'requires_grad', 'init_cfg'})
 _TAKEN_AT = (
@@ -68,16 +97,16 @@ def _option_problem(root: Any, path: str) -> str | None:
         if child is None or number == len(keys) - 1 or not isinstance(child, dict | list):
             break
         node, done = child, f'{done}.{key}' if done else key
+    if isinstance(node, list) and key.isdigit() and int(key) >= len(node):
+        return f"The option {path}: {done} has {len(node)} items, counted from 0; '{key}' is none."
     if not isinstance(node, dict) or key in dict.keys(node):
         return None
     known = _arguments_at(node, done, root.get('default_scope', 'mmdet'))
     if known is None:
         # No part: its own keys, and where they are known those that it may have.
         present = frozenset(map(str, dict.keys(node)))
-        loader = re.fullmatch(r'(train|val|test)_dataloader', done)
-        may_have = _LOADER if loader else frozenset() if done else _KNOWN
-        known = present | may_have
-        if not may_have and not _nearest(key, present):
+        known = present | (_names_at(done) if done else _KNOWN)
+        if done and not _CLOSED.fullmatch(done) and not _nearest(key, known):
             return None
     if key in known:
         return None
@@ -88,12 +117,16 @@ def _option_problem(root: Any, path: str) -> str | None:
 def _child(node: Any, key: str) -> Any:
     if isinstance(node, dict):
         return dict.get(node, key)
-    return node[int(key)] if isinstance(node, list) and key.isdigit() else None
+    listed = isinstance(node, list) and key.isdigit() and int(key) < len(node)
+    return node[int(key)] if listed else None
 
 
 def _unread_settings(cfg: Config) -> Iterator[str]:
+    settings = frozenset(dict.keys(cfg._cfg_dict))
+    # The text of a config that imports its base does not hold the base's, which may use a name.
+    known = _KNOWN if Config._is_lazy_import(cfg.filename) else _KNOWN | settings
     for key in dict.keys(cfg._cfg_dict):
-        near = _nearest(key, _KNOWN - {key}, cutoff=0.8)
+        near = _nearest(key, known - {key}, cutoff=0.8)
         used = re.search(rf'\b{re.escape(key)}\b(?!\s*=[^=])', cfg.text or '')
         if key not in _KNOWN and near and not used:
             yield f"The config has '{key}', which nothing reads. Did you mean '{near}'?"
@@ -102,6 +135,8 @@ def _unread_settings(cfg: Config) -> Iterator[str]:
 def _unknown_arguments(node: Any, where: str, scope: str) -> Iterator[str]:
     if isinstance(node, dict):
         taken = _arguments_at(node, where, scope)
+        if taken is None and where and not _FREE.fullmatch(where):
+            yield from _unread_keys(node, where)
         for key in dict.keys(node):
             if taken is not None and key not in taken:
                 name = getattr(node['type'], '__name__', node['type'])
@@ -115,6 +150,35 @@ def _unknown_arguments(node: Any, where: str, scope: str) -> Iterator[str]:
     elif isinstance(node, list | tuple):
         for number, item in enumerate(node):
             yield from _unknown_arguments(item, f'{where}.{number}', scope)
+
+
+def _unread_keys(node: dict[str, Any], where: str) -> Iterator[str]:
+    """Find what is nearly one of the names that may stand there, or of those that a base has set."""
+    known = _names_at(where)
+    closed = _CLOSED.fullmatch(where) and 'type' not in dict.keys(node)
+    earlier: list[str] = []
+    for key in map(str, dict.keys(node)):
+        if key not in known:
+            near = _nearest(key, known, cutoff=0.8)
+            # A config's own keys come after those of its base.
+            near = near or next((name for name in earlier if _is_slip(key, name)), None)
+            if near or closed:
+                hint = f" Did you mean '{near}'?" if near else _hint(key, known)
+                yield f"The config's {where} has '{key}', which nothing reads.{hint}"
+        earlier.append(key)
+
+
+def _names_at(where: str) -> frozenset[str]:
+    return frozenset().union(*(names for at, names in _NAMES_AT if re.fullmatch(at, where)))
+
+
+def _is_slip(name: str, other: str) -> bool:
+    """Whether two names differ by underscores and one letter that is left out or doubled."""
+    short, long = sorted((name.replace('_', ''), other.replace('_', '')), key=len)
+    if len(short) < 3 or short == long:
+        return short == long
+    one_less = (long[:i] + long[i + 1 :] for i, letter in enumerate(long) if letter.isalpha())
+    return short in one_less
 
 
 def _arguments_at(node: dict[str, Any], where: str, scope: str) -> frozenset[str] | None:

@@ -21,6 +21,9 @@ TINY = ROOT / 'tests' / 'tools' / 'tiny_config.py'
         ({'model.backbone.patchsize': 8}, "Did you mean 'patch_size'"),
         ({'train_cfg.max_epoch': 1}, "Did you mean 'max_epochs'"),
         ({'default_hooks.checkpoint.intervall': 1}, "Did you mean 'interval'"),
+        ({'param_scheduler.9.end': 3}, 'param_scheduler has 2 items'),
+        ({'model.neck.2.x': 1}, 'model.neck has 2 items'),
+        ({'env_cfg.cudnn_bench': True}, "Did you mean 'cudnn_benchmark'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',
 )
@@ -43,6 +46,9 @@ def test_options_that_something_reads() -> None:
         'train_dataloader.prefetch_factor': 2,
         'randomness.seed': 3,
         'custom_hooks': [],
+        'sync_bn': 'torch',
+        'model_wrapper_cfg.type': 'MMDistributedDataParallel',
+        'activation_checkpointing': ['backbone'],
     }
     cfg = load_config(TINY, options)
     assert cfg.model.backbone.with_cp
@@ -61,6 +67,24 @@ def test_options_that_something_reads() -> None:
             "custom_hooks = [dict(type='EarlyStoppingHook', monitor='loss', patiance=1)]",
             'custom_hooks.0 gives EarlyStoppingHook',
         ),
+        ('max_epoch = 3', "'max_epoch'.*Did you mean 'max_epochs'"),
+        ('image_sizes = 128', "Did you mean 'image_size'"),
+        ('num_class = 3', "Did you mean 'num_classes'"),
+        ('train_batchsize = 1', "Did you mean 'train_batch_size'"),
+        ('val_intervall = 1', "Did you mean 'val_interval'"),
+        ("meta_info = dict(classes=('ship',))", "Did you mean 'metainfo'"),
+        (
+            'model = dict(train_cfg=dict(rcnn=dict(sampler=dict(nums=3))))',
+            "rcnn.sampler has 'nums'.*'num'",
+        ),
+        ('optim_wrapper = dict(clip_grad=dict(max_nrm=1.0))', "Did you mean 'max_norm'"),
+        ('auto_scale_lr = dict(base_batchsize=2)', "Did you mean 'base_batch_size'"),
+        ('optim_wrapper = dict(paramwise_cfg=dict(norm_decay_mul=0.0))', "'norm_decay_mult'"),
+        ('env_cfg = dict(cudnn_bench=True)', "Did you mean 'cudnn_benchmark'"),
+        ('randomness = dict(sed=1)', "randomness has 'sed'.*Did you mean 'seed'"),
+        ('train_dataloader = dict(batchsize=2)', "Did you mean 'batch_size'"),
+        ('val_dataloader = dict(something=2)', "val_dataloader has 'something'"),
+        ('default_hooks = dict(chekpoint=dict(interval=2))', "Did you mean 'checkpoint'"),
     ],
 )
 def test_misspelt_keys_of_a_config(tmp_path: Path, line: str, said: str) -> None:
@@ -75,6 +99,8 @@ def test_variables_of_a_config_may_be_named_freely(tmp_path: Path) -> None:
     config.write_text(
         f'_base_ = {str(TINY)!r}\nmodels = 3\ntrain_cfgs = dict(max_epochs=2)\n'
         'train_cfg = train_cfgs\ntrain_dataloader = dict(batch_size=models)\n'
+        "place = 'Bergen'\noptim_wrapper = dict(paramwise_cfg=dict(custom_keys={\n"
+        "    'layers.1.norm': dict(lr_mult=1), 'layers.1.norms': dict(lr_mult=1)}))\n"
     )
     assert load_config(config).train_dataloader.batch_size == 3
 
