@@ -1,10 +1,13 @@
 """What configs say of data sets: those inside of wrappers, and their classes."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
+
+from rs4d.errors import ConfigError
 
 
 def inner_datasets(settings: Any) -> Iterator[dict[str, Any]]:
@@ -29,6 +32,9 @@ def dataset_classes(settings: Mapping[str, Any], scope: str = 'mmdet') -> tuple[
     Args:
         settings: The config of a data set, without wrappers.
         scope: Where its type is looked up.
+
+    Raises:
+        ConfigError: The classes are a text that is no file of names.
     """
     classes = (settings.get('metainfo') or {}).get('classes')
     if classes is None:
@@ -37,7 +43,14 @@ def dataset_classes(settings: Mapping[str, Any], scope: str = 'mmdet') -> tuple[
             with DATASETS.switch_scope_and_registry(scope) as registry:
                 kind = registry.get(kind)
         classes = getattr(kind, 'METAINFO', {}).get('classes', ())
-    return tuple(list_from_file(classes) if isinstance(classes, str) else classes)
+    if isinstance(classes, str):
+        if not Path(classes).is_file():
+            raise ConfigError(
+                f"metainfo has the text '{classes}' as classes, which would be a file with a name on "
+                f"each line, and there is none. For one class write ('{classes}',), with a comma."
+            )
+        classes = list_from_file(classes)
+    return tuple(classes)
 
 
 def is_class_head(name: str) -> bool:

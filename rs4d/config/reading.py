@@ -47,6 +47,13 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             f"The config '{file}', or one in its _base_, is not valid Python: {error}. Correct it "
             'there.'
         ) from error
+    except KeyError as error:
+        if 'Duplicate key' not in str(error):
+            raise
+        raise ConfigError(
+            f"Several files in _base_ of '{file}', or of one below it, set the same: {error.args[0]} "
+            'MMEngine allows one of them. Write such settings into the config itself instead.'
+        ) from error
     check_options(cfg, options or ())
     for key, value in (options or {}).items():
         with contextlib.suppress(KeyError, IndexError):  # MMEngine says whether a new setting fits
