@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 
 from .annotation_faults import ANNOTATION_FAULTS
 from .errors import AnnotationError
-from .masks import LIMIT, MaskTable, numbers, off_their_boxes
+from .masks import LIMIT, MaskTable, numbers, overlaps
 from .report import Finding, Findings
 
 _SECTIONS = dict(
@@ -26,6 +26,10 @@ _MOST_AREA = LIMIT**2
 
 # Pixels by which a box may reach beyond its image: some tools count from 1.
 _SLACK = 1
+
+# Mask and box overlap at least by this; and by the second, where boxes are read as two corners.
+_LEAST_IOU = 0.25
+_FITS_IOU = 0.75
 
 
 @dataclass
@@ -78,12 +82,14 @@ def check_annotations(
     if classes:
         _check_categories(found, [c['name'] for c in whole['categories']], classes, allow_more)
     names = {c['id']: c['name'] for c in whole['categories']}
-    used = _check_instances(found, whole, names, set(classes or names.values()))
+    sizes = _check_sizes(found, whole['images'])
+    used = _check_instances(found, whole, names, set(classes or names.values()), sizes)
     seen = {names[annotation['category_id']] for annotation in used}
     idle = [n for n in classes or names.values() if n in names.values() and n not in seen]
     if used:
         found.add_all('classes without instances', idle, str)
-    return CheckedAnnotations(found.all(), whole['images'], used)
+    sized = [image for image in whole['images'] if sizes[image['id']] is not None]
+    return CheckedAnnotations(found.all(), sized, used)
 
 
 def _whole_entries(found: Findings, section: str, entries: list[Any]) -> list[dict[str, Any]]:
@@ -135,17 +141,30 @@ def _check_categories(
         found.add('order of categories', f'the config has {list(classes)}, the file has {in_file}')
 
 
-def _check_instances(
-    found: Findings, whole: Mapping[str, list[Any]], names: Mapping[Any, str], classes: set[str]
-) -> list[dict[str, Any]]:
-    """Check sizes of images, boxes, flags and masks; return the annotations that can be used."""
+def _check_sizes(found: Findings, images: list[Any]) -> dict[Any, tuple[int, int] | None]:
+    """Return width and height of images by id, None of those that have no such numbers."""
     sizes: dict[Any, tuple[int, int] | None] = {}
-    for image in whole['images']:
-        width, height = image['width'], image['height']
-        good = all(type(side) is int and 0 < side <= LIMIT for side in (width, height))
-        sizes[image['id']] = (width, height) if good else None
-        if not good:
-            found.add('image without a size', f'{image["file_name"]}: {width!r} x {height!r}')
+    for image in images:
+        sides = image['width'], image['height']
+        good = all(
+            type(side) in (int, float) and 0 < side <= LIMIT and side == int(side) for side in sides
+        )
+        sizes[image['id']] = (int(sides[0]), int(sides[1])) if good else None
+        if any(isinstance(side, str) for side in sides):
+            found.add('size as text', f'{image["file_name"]}: {sides[0]!r} x {sides[1]!r}')
+        elif not good:
+            found.add('image without a size', f'{image["file_name"]}: {sides[0]!r} x {sides[1]!r}')
+    return sizes
+
+
+def _check_instances(
+    found: Findings,
+    whole: Mapping[str, list[Any]],
+    names: Mapping[Any, str],
+    classes: set[str],
+    sizes: Mapping[Any, tuple[int, int] | None],
+) -> list[dict[str, Any]]:
+    """Check boxes, flags and masks; return the annotations that can be used."""
     taken: list[dict[str, Any]] = []
     values = array('d')
     for annotation in whole['annotations']:
@@ -167,11 +186,8 @@ def _check_instances(
     inside = ~(empty | outside)
     over = (x + width - right, y + height - bottom, -x, -y)
     beyond = inside & (np.maximum.reduce(over) > _SLACK)
-    crossed = beyond.sum() + outside.sum() > (inside.sum() + outside.sum()) / 2
     found.add_all('empty boxes', np.flatnonzero(empty), describe)
     found.add_all('boxes outside', np.flatnonzero(outside), describe)
-    two_corners = 'two corners' if crossed else 'boxes beyond the edge'
-    found.add_all(two_corners, np.flatnonzero(beyond), describe)
 
     masks = MaskTable(lambda check, i, what: found.add(check, f'{_name(taken[i])}: {what}'))
     for i, annotation in enumerate(taken):
@@ -179,8 +195,19 @@ def _check_instances(
     extents, solid = masks.measure(len(taken))
     hollow = ~solid & ~np.isnan(extents[:, 0])
     found.add_all('empty masks', np.flatnonzero(hollow), lambda i: _name(taken[i]))
-    boxes = np.c_[x, y, x + width, y + height]
-    off = inside & ~hollow & off_their_boxes(extents, boxes, np.c_[right, bottom])
+    edges = np.c_[right, bottom]
+    fit = overlaps(extents, np.c_[x, y, x + width, y + height], edges)
+    as_corners = overlaps(extents, np.c_[x, y, width, height], edges)
+    corners = inside & (as_corners >= _FITS_IOU) & (as_corners > fit + 0.1)
+    most = (inside.sum() + outside.sum()) / 2
+    crossed = beyond.sum() + outside.sum() > most
+    # Of two corners, those near the far edge reach beyond it, and the others beyond their masks.
+    if crossed or ((corners | beyond).sum() > most and corners.sum() > most / 2):
+        found.add_all('two corners', np.flatnonzero(corners | beyond), describe)
+        off = inside & ~hollow & ~corners & (fit < _LEAST_IOU)
+    else:
+        found.add_all('boxes beyond the edge', np.flatnonzero(beyond), describe)
+        off = inside & ~hollow & (fit < _LEAST_IOU)
     found.add_all(
         'masks off their boxes',
         np.flatnonzero(off),

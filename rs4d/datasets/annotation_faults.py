@@ -27,6 +27,10 @@ ANNOTATION_FAULTS = {
         ERROR,
         'width and height have to be whole numbers above 0. Write the sizes of the files.',
     ),
+    'size as text': (
+        ERROR,
+        'width and height are texts, but have to be numbers: 640 rather than "640".',
+    ),
     'unknown image_id': (ERROR, f'The file does not define the image. {_CONVERT}'),
     'unknown category_id': (ERROR, f'The file does not define the category. {_CONVERT}'),
     'malformed boxes': (
@@ -52,9 +56,9 @@ ANNOTATION_FAULTS = {
     'boxes beyond the edge': (WARNING, 'They are cut at the edge, in training only. Clip them.'),
     'two corners': (
         ERROR,
-        'Most boxes reach beyond their images. COCO boxes are [x, y, width, height] in pixels; '
-        'these look like two corners [x1, y1, x2, y2], or belong to images of another size. '
-        'Convert the boxes.',
+        'Most boxes reach beyond their images, or beyond their masks. COCO boxes are [x, y, width, '
+        'height] in pixels; these look like two corners [x1, y1, x2, y2], or belong to images of '
+        'another size. Convert the boxes.',
     ),
     'polygons under three points': (
         ERROR,

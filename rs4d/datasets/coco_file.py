@@ -34,24 +34,31 @@ def read_coco(
     """
     if backend_args is None and not Path(ann_file).is_file():
         raise DatasetNotFoundError(f"The annotation file '{ann_file}' does not exist. {remedy}")
+    again = 'It ends too early, as one that was cut off while it was copied: get it again.'
     try:
-        content = json.loads(get(ann_file, backend_args))
+        text = get(ann_file, backend_args)
+        if not text.strip():
+            raise AnnotationError(f"The annotation file '{ann_file}' is empty: get it again.")
+        content = json.loads(text)
     except OSError as error:
         raise DatasetNotFoundError(
             f"The annotation file '{ann_file}' cannot be read: {error.strerror or error}. {remedy}"
         ) from error
     except UnicodeDecodeError as error:
+        if error.reason in ('unexpected end of data', 'truncated data'):
+            raise AnnotationError(
+                f"The annotation file '{ann_file}' is not valid JSON ({error.reason}). {again}"
+            ) from error
         raise AnnotationError(
             f"The annotation file '{ann_file}' is no Unicode text: byte {error.start} is "
             f'0x{error.object[error.start]:02x}. It was written in another encoding, as GBK or '
             'Latin-1, or it is no text; save it as UTF-8 (iconv -f GBK -t UTF-8).'
         ) from error
     except (ValueError, RecursionError) as error:
-        cut = isinstance(error, json.JSONDecodeError) and not error.doc[error.pos :].strip()
-        why = 'It ends too early, as one that was cut off while it was copied' if cut else ''
+        cut = isinstance(error, json.JSONDecodeError) and _is_cut(error)
+        why = again if cut else 'It is another kind of file, or was damaged: get it again.'
         raise AnnotationError(
-            f"The annotation file '{ann_file}' is not valid JSON ({error}). "
-            f'{why or "It is another kind of file, or was damaged"}: get it again.'
+            f"The annotation file '{ann_file}' is not valid JSON ({error}). {why}"
         ) from error
     if not isinstance(content, dict) or any(not isinstance(content.get(k), list) for k in SECTIONS):
         found = sorted(content) if isinstance(content, dict) else f'a {type(content).__name__}'
@@ -61,6 +68,15 @@ def read_coco(
             'instances, or point ann_file at the right file.'
         )
     return content
+
+
+def _is_cut(error: json.JSONDecodeError) -> bool:
+    """Whether what stands before the end of the text is the beginning of JSON."""
+    rest = error.doc[error.pos :].strip()
+    if error.msg.startswith('Invalid \\uXXXX'):
+        return '"' not in rest
+    words = ('true', 'false', 'null', 'NaN', '-Infinity')
+    return error.msg.startswith('Unterminated') or any(word.startswith(rest) for word in words)
 
 
 class CocoIndex(COCO):

@@ -9,7 +9,6 @@ from pycocotools import mask as coco_mask
 
 # Coordinates beyond this many pixels overflow pycocotools' integers, or take all memory.
 LIMIT = 1e6
-_LEAST_IOU = 0.25
 
 
 def numbers(values: Any) -> array | None:
@@ -162,24 +161,24 @@ class MaskTable:
         extents[self._refused] = np.nan
 
 
-def off_their_boxes(extents: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Find masks that lie elsewhere than their boxes.
+def overlaps(extents: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Measure how far masks lie where their boxes are.
 
     Args:
-        extents: (N, 4) left, top, right and bottom of the masks; NaN is passed over.
+        extents: (N, 4) left, top, right and bottom of the masks, NaN where there is none.
         boxes: (N, 4) left, top, right and bottom of the boxes.
         sizes: (N, 2) width and height of the images.
 
     Returns:
-        (N,) bool, where the two overlap by less than a quarter of their union within the image. One
-        pixel on each side is allowed for.
+        (N,) the overlap by the union of the two within the image, NaN without a mask. One pixel on
+        each side is allowed for.
     """
     edges, slack = np.tile(sizes, 2), np.array([-1, -1, 1, 1])
     masks, boxes = (np.clip(part, 0, edges) + slack for part in (extents, boxes))
     shared = np.minimum(masks, boxes)[:, 2:] - np.maximum(masks, boxes)[:, :2]
     overlap = np.clip(shared, 0, None).prod(1)
-    union = sum((p[:, 2:] - p[:, :2]).prod(1) for p in (masks, boxes)) - overlap
-    return overlap < _LEAST_IOU * union
+    areas = (np.clip(part[:, 2:] - part[:, :2], 0, None).prod(1) for part in (masks, boxes))
+    return overlap / (sum(areas) - overlap)
 
 
 def _short(value: Any) -> str:

@@ -71,7 +71,7 @@ class InstanceMetric(CocoMetric):
         if self.ann_file is not None:
             content = read_coco(self.ann_file, _REMEDY, self.backend_args)
             check_annotations(content, dataset_meta['classes']).refuse(self.ann_file, log=False)
-            self._coco_api = CocoIndex(content)
+            self._coco_api: Any = CocoIndex(content)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the predictions of a batch: ``pred_instances``, ``img_id``, ``ori_shape``, ``img_path``.
@@ -125,7 +125,7 @@ class InstanceMetric(CocoMetric):
         # Ids may be those of several sets, but no two images agree in their path and truth, too.
         pairs = list({str(truth): (truth, prediction) for truth, prediction in results}.values())
         if len({truth['img_id'] for truth, _ in pairs}) < len(pairs):
-            pairs = [tuple(dict(part, img_id=i) for part in pair) for i, pair in enumerate(pairs)]
+            pairs = [(dict(t, img_id=i), dict(p, img_id=i)) for i, (t, p) in enumerate(pairs)]
         self.img_ids = [truth['img_id'] for truth, _ in pairs]
         if self.ann_file is None:
             self._coco_api = self._index_of([truth for truth, _ in pairs])

@@ -202,6 +202,85 @@ def test_two_corners_in_most_boxes() -> None:
     assert found(coco(annotation(9), *wrong)) == {'two corners': ('error', 3)}
 
 
+def placed(number: int, x: int, y: int, corners: bool) -> dict[str, Any]:
+    """An instance of 20 x 10 pixels at a point."""
+    shape = [x, y, x + 20, y, x + 20, y + 10, x, y + 10]
+    box = [x, y, x + 20, y + 10] if corners else [x, y, 20, 10]
+    return annotation(number, bbox=box, segmentation=[shape])
+
+
+# In the first column, boxes read as two corners stay inside of the image.
+@pytest.mark.parametrize('columns', [(5,), (5, 30), (5, 15, 15, 30)])
+def test_two_corners_that_stay_inside_of_the_image(columns: tuple[int, ...]) -> None:
+    content = coco(*(placed(i, x, 8, True) for i, x in enumerate(columns * 3)))
+    content['images'][0]['height'] = 200
+    assert found(content) == {'two corners': ('error', len(columns * 3))}
+    content['annotations'] = [placed(i, x, 8, False) for i, x in enumerate(columns * 3)]
+    assert found(content) == {}
+
+
+def test_some_odd_boxes_are_no_two_corners() -> None:
+    # Masks at the origin fit both ways; a mask may also lie in a corner of a loose box.
+    shapes = [annotation(1, bbox=[0, 0, 20, 10], segmentation=[[0, 0, 20, 0, 20, 10, 0, 10]])]
+    shapes += [placed(2, 5, 8, True), *(placed(i, 30, 20, False) for i in (3, 4))]
+    assert 'two corners' not in found(coco(*shapes))
+
+
+@pytest.mark.parametrize(
+    ('width', 'check'),
+    [
+        (60.0, None),
+        (60, None),
+        ('60', 'size as text'),
+        (60.5, 'image without a size'),
+        (float('nan'), 'image without a size'),
+        (float('inf'), 'image without a size'),
+        (True, 'image without a size'),
+        (None, 'image without a size'),
+    ],
+)
+def test_sizes_are_whole_numbers(
+    tiny_coco: Callable[..., Path], width: Any, check: str | None
+) -> None:
+    images = [dict(id=i, file_name=f'{i}.png', width=width, height=40) for i in range(3)]
+    root = tiny_coco(images=images)
+    settings = dict(ann_file='annotations/train.json', data_prefix=dict(img='imgs/'))
+    if check is None:
+        dataset = SSDDInsSegDataset(data_root=str(root), **settings)
+        assert type(dataset.get_data_info(0)['width']) is int
+        return
+    with pytest.raises(AnnotationError, match=check) as info:
+        SSDDInsSegDataset(data_root=str(root), **settings)
+    assert 'its annotation says' not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'says'),
+    [
+        ('', 'is empty'),
+        (' \n', 'is empty'),
+        ('{"images": [{"file_name": "a.p', 'ends too early'),
+        ('{"images": [{"file_name": "a\\u00', 'ends too early'),
+        ('{"images": [{"file_name": "\u6e2f'.encode()[:-1], 'ends too early'),
+        ('{"images": [{"file_na', 'ends too early'),
+        ('{"images": [{"id": 1', 'ends too early'),
+        ('{"images": [{"id": -', 'ends too early'),
+        ('{"images": [{"seen": tr', 'ends too early'),
+        ('{"images": [', 'ends too early'),
+        ('{"images": [}', 'another kind of file, or was damaged'),
+        ('{"images": [{"a": "\\u00"}]}', 'another kind of file, or was damaged'),
+        ('a text', 'another kind of file, or was damaged'),
+    ],
+)
+def test_what_is_said_of_files_that_are_not_json(
+    tmp_path: Path, text: str | bytes, says: str
+) -> None:
+    file = tmp_path / 'a.json'
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(AnnotationError, match=says):
+        read_coco(file, '')
+
+
 def test_all_that_is_fatal_is_named_when_a_set_is_built(tiny_coco: Callable[..., Path]) -> None:
     root = tiny_coco(
         annotations=[
