@@ -19,6 +19,16 @@ def main(*command: str) -> int:
     Returns:
         The exit code.
     """
+    words = [*command, *sys.argv[1:]]
+    try:
+        return _main(words)
+    except KeyboardInterrupt:
+        # While Python imports: a sub-command that has begun ends by itself.
+        sys.stderr.write(f'\n{words[0] if words else "rs4d"}: interrupted. Nothing was written.\n')
+        return 130
+
+
+def _main(words: list[str]) -> int:
     spec = importlib.util.find_spec('rs4d')
     assert spec is not None
     assert spec.loader is not None
@@ -26,7 +36,7 @@ def main(*command: str) -> int:
     if not imported:
         sys.modules['rs4d'] = importlib.util.module_from_spec(spec)
     cli = importlib.import_module('rs4d.cli')
-    args = cli.parse([*command, *sys.argv[1:]])
+    args = cli.parse(words)
     if not imported:
         cli.wait_politely()
         spec.loader.exec_module(sys.modules['rs4d'])

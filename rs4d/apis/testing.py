@@ -9,7 +9,7 @@ from mmengine.registry import RUNNERS
 
 from rs4d.checkpoints.checks import require_checkpoint
 from rs4d.engine.distributed import leave
-from rs4d.engine.preflight import check_testing
+from rs4d.engine.preflight import check_testing, make_work_dir
 from rs4d.engine.terminal import summarise
 from rs4d.errors import ConfigError
 from rs4d.evaluation import write_results_of
@@ -35,6 +35,7 @@ def test(
         UserError: Something does not fit: an option, the checkpoint, the data.
     """
     require_checkpoint(checkpoint, 'the command line')
+    make_work_dir(cfg)
     cfg.load_from, cfg.resume = checkpoint, False
     if show_dir:
         _draw_predictions(cfg, show_dir)

@@ -1,5 +1,6 @@
 """Checks before training and testing, so that no time is spent on what cannot end well."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,10 @@ def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
     """Raise if a training would overwrite the checkpoints of an earlier one without leave.
 
     Raises:
-        ConfigError: The folder holds checkpoints, or cannot be a folder.
+        ConfigError: The folder holds checkpoints, or cannot be written to.
     """
+    make_work_dir(cfg)
     folder = Path(cfg.work_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The work dir '{folder}' is a file. Choose another --work-dir.")
     found = sorted(file.name for file in folder.glob('*.pth'))
     if found and not cfg.get('resume') and not overwrite:
         more = ' and others' if len(found) > 3 else ''
@@ -36,6 +36,23 @@ def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
             f'({", ".join(found[:3])}{more}), which a new one would overwrite. Continue it with '
             '--resume, choose another --work-dir, or give --overwrite if they are not needed.'
         )
+
+
+def make_work_dir(cfg: Config) -> None:
+    """Make the work dir, if need be.
+
+    Raises:
+        ConfigError: It cannot be made or written to.
+    """
+    try:
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cfg.work_dir):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"Nothing can be written to the work dir '{cfg.work_dir}': {error.strerror}. Choose "
+            'another --work-dir.'
+        ) from error
 
 
 def choose_resume(cfg: Config, resume: str | None) -> None:

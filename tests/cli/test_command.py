@@ -87,6 +87,23 @@ def test_the_traceback_is_shown_if_asked_for(
     assert shown.rstrip().split('\n')[-1].startswith("flops: The config 'configs/nowhere.py'")
 
 
+@pytest.mark.parametrize('module', ['rs4d.cli', 'torch', 'mmdet'])
+def test_interrupted_while_python_imports(module: str) -> None:
+    code = (
+        'import sys; sys.argv = ["rs4d", "train", "nowhere.py"]\n'
+        'class Interrupt:\n'
+        '    def find_spec(self, name, *rest):\n'
+        f'        if name == {module!r}:\n'
+        '            raise KeyboardInterrupt\n'
+        'sys.meta_path.insert(0, Interrupt())\n'
+        'from rs4d_command import main\n'
+        'sys.exit(main())\n'
+    )
+    result = python('-c', code)
+    assert result.returncode == 130, result.stderr[-2000:]
+    assert result.stderr == '\ntrain: interrupted. Nothing was written.\n'
+
+
 @pytest.mark.parametrize(('own', 'count'), [({}, '10000'), ({'OMP_WAIT_POLICY': 'active'}, 'None')])
 def test_threads_wait_politely_from_the_start(own: dict[str, str], count: str) -> None:
     """OpenMP reads how its threads wait when PyTorch is imported."""
