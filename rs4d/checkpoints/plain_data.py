@@ -69,15 +69,17 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
         CheckpointMismatchError: It is cut off, or something else.
         OSError: It cannot be opened.
     """
+    content = io.BytesIO(Path(path).read_bytes())
     try:
-        return _PlainUnpickler(io.BytesIO(Path(path).read_bytes())).load()
+        return _PlainUnpickler(content).load()
     except UnsafeCheckpointError as error:
         raise UnsafeCheckpointError(
             f"'{path}' is refused: besides data it asks for {error}, and a file that may call "
             'functions can run any code when it is read. Nothing of it was run. Have it written '
             'without that, for example as JSON.'
         ) from None
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+    except Exception as error:
+        # Of any class: it depends on what the bytes happen to say.
         raise CheckpointMismatchError(
             f"'{path}' cannot be read as a pickle of plain data. It may be cut off, hold more than "
             'data, or be something else.'

@@ -1,5 +1,6 @@
 """Whether a training can go on from what another one has saved."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,19 @@ from rs4d.errors import UserError, some
 # By these an optimizer's state is that of Adam, of momentum, and so on. Names that PyTorch adds from
 # version to version are not among them.
 _KINDS = {'betas', 'momentum', 'alpha', 'rho', 'lambd', 'etas', 'lr_decay'}
+
+
+# What MMEngine takes out of a checkpoint without asking.
+_NEEDED = (
+    ('optimizer',),
+    ('meta',),
+    ('meta', 'epoch'),
+    ('meta', 'iter'),
+    ('message_hub',),
+    ('message_hub', 'log_scalars'),
+    ('message_hub', 'runtime_info'),
+    ('message_hub', 'resumed_keys'),
+)
 
 
 class ResumeError(UserError, ValueError):
@@ -28,7 +42,12 @@ def require_same_training(
     Raises:
         ResumeError: They cannot.
     """
-    absent = [key for key in ('optimizer', 'meta') if key not in checkpoint]
+    absent = [
+        '.'.join(keys)
+        for keys in _NEEDED
+        if functools.reduce(_inside, keys, checkpoint) is None
+        and functools.reduce(_inside, keys[:-1], checkpoint) is not None
+    ]
     if absent:
         _refuse(path, f'holds no state of a training (it lacks {some(absent)})')
     if _groups(checkpoint['optimizer']) != _groups(optim_wrapper.state_dict()):
@@ -37,6 +56,10 @@ def require_same_training(
     lists = isinstance(saved, list) and isinstance(schedulers, list)
     if lists and [*map(_keys, saved)] != [_keys(own.state_dict()) for own in schedulers]:
         _refuse(path, 'was written by a training with other schedules (param_scheduler)')
+
+
+def _inside(content: Any, key: str) -> Any:
+    return content.get(key) if isinstance(content, Mapping) else None
 
 
 def _groups(state: Mapping[str, Any]) -> list[tuple[set[str], int]]:

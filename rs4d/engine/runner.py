@@ -131,7 +131,9 @@ class AtomicRunner(Runner):
             checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         if self._resuming:
             require_same_training(checkpoint, filename, self.optim_wrapper, self.param_schedulers)
-        self._training_state = checkpoint.get('meta', {}).get('training_state')
+            # MMEngine would run it, as the Python that it is, to look for a list of GPUs.
+            checkpoint['meta'].pop('config', None)
+        self._training_state = (checkpoint.get('meta') or {}).get('training_state')
         return checkpoint
 
     def save_checkpoint(

@@ -1,6 +1,7 @@
 """Files of predictions: COCO results, and MMDetection's pickles read as data."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,18 @@ from rs4d.checkpoints.plain_data import read_pickle
 from rs4d.datasets.masks import run_lengths
 from rs4d.errors import UserError
 from rs4d.files import write_json
+
+# What content of the wrong kind raises: no list, a number too large, lists too deep.
+_MALFORMED = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+)
 
 
 class ResultsFileError(UserError, ValueError):
@@ -96,7 +109,7 @@ def read_results(path: str | Path, category_ids: Sequence[int]) -> list[dict[str
             _check(instance, f'instance {number}')
     except UserError:
         raise
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except _MALFORMED as error:
         reason = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
         raise ResultsFileError(
             f"The predictions '{path}' cannot be read ({reason}). Name COCO results with masks, as "
@@ -110,7 +123,12 @@ def _coco_results(sample: Mapping[str, Any], category_ids: Sequence[int]) -> lis
     instances = sample['pred_instances']
     boxes = np.asarray(instances['bboxes'].cpu(), float).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]
-    columns = (instances['labels'].tolist(), instances['scores'].tolist(), boxes.round(3).tolist())
+    labels = instances['labels'].tolist()
+    if labels and not 0 <= min(labels) <= max(labels) < len(category_ids):
+        raise ValueError(
+            f'labels from {min(labels)} to {max(labels)}, of {len(category_ids)} classes'
+        )
+    columns = (labels, instances['scores'].tolist(), boxes.round(3).tolist())
     results = [
         dict(image_id=sample['img_id'], category_id=category_ids[label], score=score, bbox=box)
         for label, score, box in zip(*columns, strict=True)
@@ -131,6 +149,8 @@ def _check(instance: Any, where: str) -> None:
     for key, kinds in (('image_id', (int, str)), ('category_id', int), ('score', (int, float))):
         if not isinstance(instance[key], kinds):
             raise TypeError(f'{where} has the {key} {instance[key]!r}')
+    if not math.isfinite(instance['score']):
+        raise ValueError(f'{where} has the score {instance["score"]}')
     mask = instance['segmentation']
     height, width = mask['size']
     counts = run_lengths(mask['counts'])

@@ -81,7 +81,7 @@ class InstanceVisualizationHook(DetVisualizationHook):
         """Find the folder below which all images lie."""
         dataset = runner.test_dataloader.dataset
         paths = (dataset.get_data_info(i)['img_path'] for i in range(len(dataset)))
-        folders = {os.path.dirname(path) for path in paths} if self.draw else ()
+        folders = {os.path.dirname(os.path.abspath(path)) for path in paths} if self.draw else ()
         self._folder = os.path.commonpath(folders) if folders else ''
 
     def after_val_iter(
@@ -101,7 +101,7 @@ class InstanceVisualizationHook(DetVisualizationHook):
             out_file = None
             if self.test_out_dir is not None:
                 folder = os.path.join(runner.work_dir, runner.timestamp, self.test_out_dir)
-                name = os.path.relpath(sample.img_path, self._folder or '.')
+                name = os.path.relpath(os.path.abspath(sample.img_path), self._folder or '.')
                 out_file = os.path.join(folder, name)
             self._add('test_img', sample, self._test_index, out_file)
 

@@ -14,6 +14,7 @@ from mmdet.evaluation import DumpDetResults
 from pycocotools import mask as coco_mask
 
 from rs4d.checkpoints import UnsafeCheckpointError
+from rs4d.errors import UserError
 from rs4d.evaluation import ResultsFile, ResultsFileError, read_results, write_results_of
 
 CATEGORIES = (7, 3)
@@ -90,6 +91,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
         dict(segmentation=dict(size=[10, 20])),
         dict(image_id=None),
         dict(score=None),
+        dict(score=float('nan')),
     ],
 )
 def test_what_is_no_prediction_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -112,6 +114,32 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
         read_results(tmp_path / 'gone.json', CATEGORIES)
     (tmp_path / 'a.pkl').write_bytes(pickle.dumps([dict(a=1)]))
     with pytest.raises(ResultsFileError, match=r'a\.pkl'):
+        read_results(tmp_path / 'a.pkl', CATEGORIES)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'\x80\x04\x8e' + b'\xff' * 8,  # bytes of a size that overflows
+        b'\x80\x04\x8e' + b'\xff' * 7 + b'\x1f',
+        b'\x80\x02r\xff\xff\xff\x7f.',  # a memo's entry that does not fit into the memory
+        b'\x80\x04\x95' + b'\xff' * 8,
+        b'\x80\x02h\x05.',
+        b'\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7fJ\xff\xff\xff\x7ft\x85R.',
+    ],
+)
+def test_malformed_pickles(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / 'a.pkl').write_bytes(content)
+    with pytest.raises(UserError, match=r'a\.pkl.*cut off'):
+        read_results(tmp_path / 'a.pkl', CATEGORIES)
+
+
+@pytest.mark.parametrize('label', [-1, 2])
+def test_labels_that_no_category_has(tmp_path: Path, label: int) -> None:
+    (sample, _) = samples()
+    sample['pred_instances']['labels'][0] = label
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps([sample]))
+    with pytest.raises(ResultsFileError, match=r'a\.pkl.*labels from .* of 2 classes'):
         read_results(tmp_path / 'a.pkl', CATEGORIES)
 
 

@@ -244,9 +244,54 @@ def test_resuming_bare_weights(
     rejected: Callable[..., str], config: str, checkpoint: Path, tmp_path: Path
 ) -> None:
     content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu')
-    torch.save(dict(state_dict=content['state_dict']), tmp_path / 'bare.pth')
-    message = rejected('train.py', config, '--resume', tmp_path / 'bare.pth')
-    assert 'holds no state of a training (it lacks optimizer, meta)' in message
+    file = tmp_path / 'bare.pth'
+    torch.save(dict(state_dict=content['state_dict']), file)
+    message = rejected('train.py', config, '--resume', file)
+    assert 'holds no state of a training (it lacks optimizer, meta, message_hub)' in message
+    del content['meta']['epoch'], content['message_hub']['resumed_keys']
+    torch.save(content, file)
+    message = rejected('train.py', config, '--resume', file)
+    assert '(it lacks meta.epoch, message_hub.resumed_keys)' in message
+
+
+def test_resuming_runs_nothing_that_a_checkpoint_brings(
+    call: Call, config: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu')
+    content['meta']['config'] = f"open({str(tmp_path / 'was_here')!r}, 'w')"
+    torch.save(content, tmp_path / 'evil.pth')
+    words = ('train.py', config, '--resume', tmp_path / 'evil.pth', '--work-dir', tmp_path / 'w')
+    code, output, _ = call(*words)
+    assert code == 0, output[-2000:]
+    assert not (tmp_path / 'was_here').exists()
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_weights_that_are_no_numbers(
+    call: Call, config: str, checkpoint: Path, tmp_path: Path, tool: str
+) -> None:
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu')
+    next(iter(content['state_dict'].values())).fill_(torch.nan)
+    torch.save(content, tmp_path / 'nan.pth')
+    words = ['--resume'] if tool == 'train.py' else []
+    code, output, paragraph = call(
+        tool, config, *words, tmp_path / 'nan.pth', '--work-dir', tmp_path / 'w'
+    )
+    assert code == 2, output[-2000:]
+    assert 'NaN or infinity in 1 of its weights' in paragraph
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+@pytest.mark.parametrize('place', ['file/below', '/proc/below', '/proc'])
+def test_work_dir_that_cannot_be(
+    call: Call, config: str, checkpoint: Path, tmp_path: Path, tool: str, place: str
+) -> None:
+    (tmp_path / 'file').touch()
+    words = [config] if tool == 'train.py' else [config, checkpoint]
+    code, output, paragraph = call(tool, *words, '--work-dir', tmp_path / place)
+    assert code == 2, output[-2000:]
+    assert f"Nothing can be written to the work dir '{tmp_path / place}'" in paragraph
+    assert 'Choose another --work-dir' in paragraph
 
 
 def test_memory_that_runs_out_on_a_cpu(

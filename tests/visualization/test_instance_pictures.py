@@ -72,7 +72,16 @@ def runner(tmp_path: Path) -> Any:
     return SimpleNamespace(test_dataloader=loader, work_dir=str(tmp_path), timestamp='now', iter=0)
 
 
-def test_images_of_one_name_have_their_own_pictures(runner: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize('spelling', ['plain', 'with dots', 'some relative'])
+def test_images_of_one_name_have_their_own_pictures(
+    runner: Any, tmp_path: Path, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    infos = runner.test_dataloader.dataset
+    if spelling == 'with dots':
+        infos[0]['img_path'] = str(tmp_path / 'images/south/../north/1.png')
+    elif spelling == 'some relative':
+        infos[0]['img_path'] = 'images/north/1.png'
     hook = HOOKS.build(
         dict(type='InstanceVisualizationHook', draw=True, test_out_dir='shown', interval=1)
     )
