@@ -82,6 +82,11 @@ class InstanceMetric(CocoMetric):
         """
         for sample in data_samples:
             self._require_image(sample)
+            if self.ann_file is None and 'instances' not in sample:
+                raise AnnotationError(
+                    'The evaluator has no truth: give it the ann_file of its data set, or write '
+                    "'instances' to meta_keys of PackDetInputs in the test pipeline."
+                )
             if 'segm' in self.metrics and 'masks' not in sample['pred_instances']:
                 raise AnnotationError(
                     "The evaluator is to score masks, but the model predicts none. Set metric='bbox' "
@@ -117,7 +122,8 @@ class InstanceMetric(CocoMetric):
             raise AnnotationError(
                 f"The evaluator's annotation file '{self.ann_file}' has one image {key!r}, but the "
                 f"data set has two: '{self._paths[key]}' and '{path}'. Leave ann_file out of the "
-                'evaluator, so that the truth comes with the images of all sets.'
+                "evaluator and write 'instances' to meta_keys of PackDetInputs in the test "
+                'pipeline, so that the truth comes with the images of all sets.'
             )
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:

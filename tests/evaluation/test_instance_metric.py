@@ -189,6 +189,11 @@ def test_nothing_predicted_scores_zero_without_a_file(tmp_path: Path) -> None:
         assert (nothing[kind], perfect_ones[kind]) == (0.0, 1.0)
 
 
+def test_an_evaluator_without_truth_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="'instances' to meta_keys"):
+        score_alone(perfect(write(tmp_path)))
+
+
 def test_names_agree_with_their_folders(tmp_path: Path) -> None:
     names = [dict(id=i, file_name=f'./a/{i}.png', width=60, height=40) for i in range(3)]
     file = write(tmp_path, images=names)
