@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from rs4d.errors import ConfigError
 
+from .number_checks import check_numbers
 from .packages import find_config
 from .references import expand, resolve
 from .unread import check_options, check_settings
@@ -29,7 +30,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
 
     Raises:
         ConfigError: It is missing, does not read, an option does not fit it, or a reference leads
-            nowhere, or something is set that nothing reads.
+            nowhere, something is set that nothing reads, or a number cannot be what it is.
     """
     file = find_config(path)
     if not file.is_file():
@@ -68,6 +69,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             ) from error
     resolve(cfg)
     check_settings(cfg)
+    check_numbers(cfg)
     return cfg
 
 

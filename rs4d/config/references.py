@@ -73,9 +73,13 @@ def expand(root: Any, path: str) -> None:
     node = root
     for key in path.split('.')[:-1]:
         child = _child(node, key)
-        if isinstance(child, str) and (match := _REFERENCE.fullmatch(child)):
+        while isinstance(child, str) and (match := _REFERENCE.fullmatch(child)):
             child = copy.deepcopy(follow(root, match[1]))
-            node[int(key) if isinstance(node, list) else key] = child
+            if isinstance(node, list):
+                node[int(key)] = child
+            else:
+                # MMEngine's own way would store a copy, which what follows here does not reach.
+                dict.__setitem__(node, key, child)
         node = child
 
 

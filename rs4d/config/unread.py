@@ -57,6 +57,7 @@ _TAKEN_AT = (
     (r'param_scheduler.*', {'convert_to_iter_based'}),
     (r'.*(init_cfg|override)(\.\d+)?', {'name', 'override'}),
     (r'(custom|default)_hooks\.\w+', {'priority'}),
+    (r'.*\.upsample_cfg', {'scale_factor'}),
     (r'.*\.dcn', {'fallback_on_stride', 'deformable_groups'}),
 )
 
@@ -122,13 +123,13 @@ def _child(node: Any, key: str) -> Any:
 
 
 def _unread_settings(cfg: Config) -> Iterator[str]:
-    settings = frozenset(dict.keys(cfg._cfg_dict))
-    # The text of a config that imports its base does not hold the base's, which may use a name.
-    known = _KNOWN if Config._is_lazy_import(cfg.filename) else _KNOWN | settings
+    # The text of a config that imports its base does not hold the base's, which may use a name. In
+    # one that was dumped nothing uses any, as its references have values.
+    keys = [] if Config._is_lazy_import(cfg.filename) else list(dict.keys(cfg._cfg_dict))
+    used = {key for key in keys if re.search(rf'\b{re.escape(key)}\b(?!\s*=[^=])', cfg.text or '')}
     for key in dict.keys(cfg._cfg_dict):
-        near = _nearest(key, known - {key}, cutoff=0.8)
-        used = re.search(rf'\b{re.escape(key)}\b(?!\s*=[^=])', cfg.text or '')
-        if key not in _KNOWN and near and not used:
+        near = _nearest(key, (_KNOWN | used) - {key}, cutoff=0.8)
+        if near and key not in _KNOWN | used | {'tta_pipeline'}:
             yield f"The config has '{key}', which nothing reads. Did you mean '{near}'?"
 
 

@@ -143,3 +143,13 @@ def test_options_come_before_references(tmp_path: Path) -> None:
     # What is written to the work dir is what ran.
     cfg.dump(tmp_path / 'dumped.py')
     assert load_config(tmp_path / 'dumped.py').to_dict() == cfg.to_dict()
+
+
+def test_options_reach_through_references_within_references(tmp_path: Path) -> None:
+    (tmp_path / 'leaf.py').write_text(
+        "flip = dict(prob=0.5)\npipeline = ['${flip}', dict(a=1)]\nshort = '${pipeline}'\n"
+        "train = dict(data=dict(pipeline='${short}'))\ntest = dict(pipeline='${pipeline}')\n"
+    )
+    cfg = load_config(tmp_path / 'leaf.py', {'train.data.pipeline.0.prob': 0.1})
+    assert cfg.train.data.pipeline == [dict(prob=0.1), dict(a=1)]
+    assert cfg.test.pipeline == cfg.short == [dict(prob=0.5), dict(a=1)]

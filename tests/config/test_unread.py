@@ -106,5 +106,14 @@ def test_variables_of_a_config_may_be_named_freely(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('[!_]*/*bbox_ssdd.py')), ids=str)
-def test_shipped_configs_pass(path: Path) -> None:
-    load_config(path)
+def test_shipped_configs_pass_and_what_they_dump(path: Path, tmp_path: Path) -> None:
+    load_config(path).dump(tmp_path / 'dumped.py')
+    load_config(tmp_path / 'dumped.py')
+
+
+@pytest.mark.parametrize(
+    'name', ['queryinst/queryinst_r50_fpn_1x_coco.py', 'solov2/solov2_r50_fpn_1x_coco.py',
+             'rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py']
+)  # fmt: skip
+def test_configs_of_mmdetection_pass(name: str) -> None:
+    load_config(f'mmdet::{name}')
