@@ -12,6 +12,7 @@ from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 from rs4d.visualization import LegibleVisualizer
@@ -53,6 +54,7 @@ def test_size_and_place(sample: DetDataSample, tmp_path: Path, side: int, factor
 def runner(tmp_path: Path) -> Any:
     """A runner that tests images of which two have the same name, one is turned, and one is deep."""
     LegibleVisualizer._instance_dict.clear()
+    Visualizer._instance_dict.clear()  # the current one is the last that was made under a new name
     LegibleVisualizer.get_instance('visualizer', min_side=1).dataset_meta = dict(classes=('a',))
     folder = tmp_path / 'images'
     for name in ('north', 'south/west'):
@@ -98,3 +100,4 @@ def test_images_of_one_name_have_their_own_pictures(
     np.testing.assert_array_equal(means, [[0, 0, 250], [250, 250, 250], [0, 250, 0]])
     assert cv2.imread(str(shown / 'south/west/1.png')).shape[0] == 40  # not turned
     LegibleVisualizer._instance_dict.clear()
+    Visualizer._instance_dict.clear()  # the current one is the last that was made under a new name
