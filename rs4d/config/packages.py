@@ -1,5 +1,7 @@
 """Configs that packages bring, under the names that MMEngine gives them: ``rs4d::PATH``."""
 
+import ast
+import functools
 import os
 from pathlib import Path
 
@@ -48,3 +50,18 @@ def leaf_configs(root: Path) -> list[Path]:
     if not found:
         raise ConfigError(f"There are no configs under '{root / 'configs'}'. Name another folder.")
     return found
+
+
+@functools.cache
+def base_settings() -> frozenset[str]:
+    """The names that the package's own bases set.
+
+    Not every config that takes one of them takes the other that reads such a name.
+    """
+    trees = (
+        ast.parse(file.read_text(encoding='utf-8'))
+        for file in (SHIPPED / 'configs' / '_base_').rglob('*.py')
+    )
+    assignments = (node for tree in trees for node in tree.body if isinstance(node, ast.Assign))
+    targets = (target for assignment in assignments for target in assignment.targets)
+    return frozenset(target.id for target in targets if isinstance(target, ast.Name))

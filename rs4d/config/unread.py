@@ -13,6 +13,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from rs4d.config.packages import base_settings
 from rs4d.errors import ConfigError
 
 # Read by MMEngine, MMDetection's tools or this package, beside the runner's own arguments.
@@ -129,7 +130,7 @@ def _unread_settings(cfg: Config) -> Iterator[str]:
     used = {key for key in keys if re.search(rf'\b{re.escape(key)}\b(?!\s*=[^=])', cfg.text or '')}
     for key in dict.keys(cfg._cfg_dict):
         near = _nearest(key, (_KNOWN | used) - {key}, cutoff=0.8)
-        if near and key not in _KNOWN | used | {'tta_pipeline'}:
+        if near and key not in _KNOWN | used | {'tta_pipeline'} | base_settings():
             yield f"The config has '{key}', which nothing reads. Did you mean '{near}'?"
 
 

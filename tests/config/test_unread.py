@@ -94,6 +94,14 @@ def test_misspelt_keys_of_a_config(tmp_path: Path, line: str, said: str) -> None
         load_config(config)
 
 
+def test_a_base_may_set_what_only_another_base_reads(tmp_path: Path) -> None:
+    """The batch that the learning rate is meant for is read by the schedules alone."""
+    config = tmp_path / 'own.py'
+    bases = [f'rs4d::_base_/datasets/{name}.py' for name in ('coco_256', 'ssdd')]
+    config.write_text(f'_base_ = {bases!r}\n')
+    assert load_config(config).lr_batch_size == 4
+
+
 def test_variables_of_a_config_may_be_named_freely(tmp_path: Path) -> None:
     config = tmp_path / 'own.py'
     config.write_text(
