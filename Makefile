@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install test test-configs demo lint asan clean
+.PHONY: help install test test-configs demo lint asan test-clang test-aarch64 clean
 
 help:
 	@echo "make install   create $(VENV) and install rs4d with its test tools"
@@ -12,7 +12,8 @@ help:
 	@echo "make test-configs  one iteration and one prediction of every config, minutes"
 	@echo "make demo      distil, fine-tune and score a small model on generated scenes"
 	@echo "make lint      ruff, mypy and import-linter"
-	@echo "make asan      the scan's C++ kernels under sanitizers"
+	@echo "make asan      the C++ kernels under sanitizers"
+	@echo "make test-clang, make test-aarch64  the C++ kernels by clang, and on emulated ARM"
 	@echo "make clean     remove $(VENV) and caches; data/ and work_dirs/ stay"
 
 install: $(STAMP)
@@ -46,15 +47,38 @@ lint: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
-# The scan's kernels under AddressSanitizer and UndefinedBehaviorSanitizer; needs g++.
+# The kernels by other means than setup.py's, each with the tests of what they compute.
+KERNEL_FLAGS := -std=c++17 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi -pthread
+KERNEL_SOURCES := rs4d/ops/cpu/csrc/*.cpp
+KERNEL_TESTS = $(BIN)/python -m pytest -p no:cacheprovider \
+	tests/ops/test_cpu.py tests/ops/test_cpu_mixer.py tests/ops/test_bidirectional.py
+# Fails with one sentence if a program is missing: $(call needs,program,Debian's package)
+needs = @command -v $(1) >/dev/null || { echo "make $@ needs $(1), which is not here. On Debian and Ubuntu: apt-get install $(2)"; exit 1; }
+
+# Under AddressSanitizer and UndefinedBehaviorSanitizer.
 asan: $(STAMP)
+	$(call needs,g++,g++)
 	mkdir -p build/asan
-	g++ -O1 -g -std=c++17 -fPIC -shared -ffp-contract=fast -fsanitize=address,undefined \
-		-fno-sanitize-recover=undefined -fno-omit-frame-pointer -Wno-psabi -pthread \
-		rs4d/ops/cpu/csrc/*.cpp -o build/asan/kernels.so
+	g++ -O1 -g -fPIC -shared $(KERNEL_FLAGS) -fsanitize=address,undefined \
+		-fno-sanitize-recover=undefined -fno-omit-frame-pointer $(KERNEL_SOURCES) -o build/asan/kernels.so
 	RS4D_CPU_KERNELS=$(CURDIR)/build/asan/kernels.so ASAN_OPTIONS=detect_leaks=0 \
-		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
-		$(BIN)/python -m pytest tests/ops/test_cpu.py tests/ops/test_cpu_mixer.py tests/ops/test_bidirectional.py -p no:cacheprovider
+		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" $(KERNEL_TESTS)
+
+test-clang: $(STAMP)
+	$(call needs,clang++,clang)
+	mkdir -p build/clang
+	clang++ -O3 -fPIC -shared -fvisibility=hidden $(KERNEL_FLAGS) $(KERNEL_SOURCES) -o build/clang/kernels.so
+	RS4D_CPU_KERNELS=$(CURDIR)/build/clang/kernels.so $(KERNEL_TESTS)
+
+# Cross-compiled and emulated; the emulator is too slow for a test of speed.
+test-aarch64: $(STAMP)
+	$(call needs,aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
+	$(call needs,qemu-aarch64,qemu-user)
+	mkdir -p build/aarch64
+	aarch64-linux-gnu-g++ -O3 -static $(KERNEL_FLAGS) $(KERNEL_SOURCES) tests/ops/emulated_kernels.cpp \
+		-o build/aarch64/kernels
+	RS4D_CPU_KERNELS=$(CURDIR)/build/aarch64/kernels RS4D_EMULATOR=qemu-aarch64 PYTHONPATH=tests/ops \
+		$(KERNEL_TESTS) -p emulated_kernels -k 'not throughput'
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

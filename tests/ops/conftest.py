@@ -1,9 +1,18 @@
 """Fixtures for the tests of tensor operations."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+from rs4d.ops.cpu import library, unavailable_reason
+
+
+def pytest_configure() -> None:
+    """Refuse to skip the tests of kernels that are asked for by name."""
+    if library.LIBRARY_VARIABLE in os.environ and (reason := unavailable_reason()):
+        raise pytest.UsageError(reason)
 
 
 @pytest.fixture(autouse=True)

@@ -160,9 +160,10 @@ struct Exponent {
 // value * 2^k. AVX-512 has an instruction for it, which leaves the multipliers to others.
 template <int W>
 RS4D_INLINE Vec<W> scaled(Vec<W> value, const Exponent<W>& exponent) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)
     if constexpr (W == 16) {
-        // As assembly, since an intrinsic would have to stand in a function of that target.
+        // As assembly, since an intrinsic would have to stand in a function of that target; Clang
+        // wants that for the assembly's registers, too.
         const Vec<W> k = exponent.shifted - splat<W>(kMagic);
         Vec<W> result;
         asm("vscalefps %2, %1, %0" : "=v"(result) : "v"(value), "v"(k));
