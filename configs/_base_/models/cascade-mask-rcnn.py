@@ -5,7 +5,9 @@ _base_ = 'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py'
 
 pyramid_strides = (4, 8, 16, 32, 64)
 model = dict(
+    rpn_head=dict(type='WinogradRPNHead'),
     roi_head=dict(
+        bbox_roi_extractor=dict(type='ChannelsLastRoIExtractor'),
         bbox_head=[
             dict(
                 type='Shared2FCBBoxHead',
@@ -24,7 +26,9 @@ model = dict(
             )
             for of_centre, of_size in ((0.1, 0.2), (0.05, 0.1), (0.033, 0.067))
         ],
-        mask_head=dict(num_classes='${num_classes}'),
+        mask_roi_extractor=dict(type='ChannelsLastRoIExtractor'),
+        mask_head=dict(conv_cfg=dict(type='WinogradConv2d'), num_classes='${num_classes}'),
     ),
     train_cfg=dict(rpn=dict(allowed_border=-1)),
+    test_cfg=dict(rpn=dict(nms=dict(split_thr=1))),
 )

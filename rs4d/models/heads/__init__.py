@@ -1,17 +1,21 @@
-"""Heads: SAM's mask decoder, prompted by the boxes of a two-stage detector."""
+"""Heads: SAM's mask decoder, prompted by the boxes of a two-stage detector, and faster parts of it."""
 
+from .channels_last_roi_extractor import ChannelsLastRoIExtractor
 from .embedded_pyramid import EmbeddedPyramid
 from .instance_mask2former_head import InstanceMask2FormerHead
 from .prompt_mask_head import PromptMaskHead
 from .prompt_roi_head import PromptRoIHead
 from .roi_prompter import RoIPrompter
 from .sam_mask_decoder import SAMMaskDecoder
+from .winograd_rpn_head import WinogradRPNHead
 
 __all__ = [
+    'ChannelsLastRoIExtractor',
     'EmbeddedPyramid',
     'InstanceMask2FormerHead',
     'PromptMaskHead',
     'PromptRoIHead',
     'RoIPrompter',
     'SAMMaskDecoder',
+    'WinogradRPNHead',
 ]

@@ -66,7 +66,14 @@ class RSFeatureAggregator(BaseModule):
         )
         self.out_conv = nn.Sequential(
             ConvModule(hidden_channels, out_channels, 1, norm_cfg=norm_cfg),
-            ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg),
+            ConvModule(
+                out_channels,
+                out_channels,
+                3,
+                padding=1,
+                conv_cfg=dict(type='WinogradConv2d'),
+                norm_cfg=norm_cfg,
+            ),
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:

@@ -74,7 +74,13 @@ class SimpleFPN(BaseModule):
                 nn.Sequential(
                     ConvModule(channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None),
                     ConvModule(
-                        out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=None
+                        out_channels,
+                        out_channels,
+                        3,
+                        padding=1,
+                        conv_cfg=dict(type='WinogradConv2d'),
+                        norm_cfg=norm_cfg,
+                        act_cfg=None,
                     ),
                 )
             )
