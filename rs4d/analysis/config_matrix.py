@@ -40,6 +40,7 @@ COST_COLUMNS = (6, 7)
 # What is in neither of these is shown by the name of its type.
 _HEADS = {
     'MaskRCNN': 'Mask R-CNN',
+    'OneStageMaskRCNN': 'light',
     'PromptMaskRCNN': 'prompt',
     'CascadeRCNN': 'Cascade Mask R-CNN',
     'EmptySafeSOLOv2': 'SOLOv2',
@@ -196,7 +197,8 @@ def _encoder(cfg: Mapping[str, Any]) -> str:
     if kind == 'RSMamba':
         if isinstance(arch, str):
             return f'RSMamba-{arch}'
-        return f'RSMamba, {arch["num_layers"]} blocks of {arch["embed_dims"]}'
+        stem = ' behind a stem' if cfg.get('stem_channels') else ''
+        return f'RSMamba, {arch["num_layers"]} blocks of {arch["embed_dims"]}{stem}'
     if kind == 'SAMViT' and isinstance(arch, str):
         return f'SAM ViT-{arch[0].upper()}'
     if kind == 'ResNet':

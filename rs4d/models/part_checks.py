@@ -14,7 +14,7 @@ from torch import nn
 from rs4d.errors import ConfigError
 from rs4d.models.backbones import Encoder
 from rs4d.models.detectors import PromptMaskRCNN
-from rs4d.models.necks import RSFeatureAggregator, SimpleFPN
+from rs4d.models.necks import LightFPN, RSFeatureAggregator, SimpleFPN
 
 
 class Maps(NamedTuple):
@@ -90,6 +90,12 @@ def _through(name: str, neck: Any, maps: Maps | None) -> Maps | None:
             _require(f'{owner}: in_channels', (neck.in_channels,), maps.channels, _widths(maps))
             said = f'the map of {maps.owner} has stride {{}}'
             _require(f'{owner}: in_stride', neck.in_stride, maps.strides[0], said)
+        return Maps(owner, (neck.out_channels,) * len(neck.out_strides), neck.out_strides)
+    if isinstance(neck, LightFPN):
+        if maps is not None:
+            _require(f'{owner}: in_channels', neck.in_channels, maps.channels, _widths(maps))
+            said = f'the maps of {maps.owner} have the strides {{}}'
+            _require(f'{owner}: in_strides', neck.in_strides, maps.strides, said)
         return Maps(owner, (neck.out_channels,) * len(neck.out_strides), neck.out_strides)
     if isinstance(neck, FPN) and maps is not None:
         _require(f'{owner}: in_channels', tuple(neck.in_channels), maps.channels, _widths(maps))

@@ -41,7 +41,8 @@ def reduce_encoder(node: dict[str, Any], architectures: dict[str, Any], size: in
         arch['global_attn_indexes'] = BLOCKS[-1:]
     node.update(arch=arch, img_size=size)
     if node.get('out_indices') is not None:
-        node['out_indices'] = BLOCKS
+        several = isinstance(node['out_indices'], list | tuple)
+        node['out_indices'] = BLOCKS if several else BLOCKS[-1]
 
 
 def reduce_model(model: dict[str, Any], size: int) -> None:
@@ -57,6 +58,8 @@ def reduce_model(model: dict[str, Any], size: int) -> None:
             node['num_inputs'] = len(BLOCKS)
             if 'in_indices' in node:
                 node['in_indices'] = BLOCKS
+        elif kind == 'RTMDetSepBNHead':
+            node['exp_on_reg'] = True  # an untrained head's boxes would have no size
         elif kind == 'SOLOV2Head':
             node['feat_channels'] = 64
         for key, most in LIMITS.items():

@@ -5,10 +5,11 @@ from mmengine.runner import set_random_seed
 from reduced_configs import CONFIGS, reduced_config
 from training_steps import assert_trains_and_predicts, build, noise, predict, train
 
-HEADS = ('bbox', 'prompt', 'cascade', 'mask2former', 'solov2', 'condinst', 'rtmdet-ins')
+HEADS = ('bbox', 'light', 'prompt', 'cascade', 'mask2former', 'solov2', 'condinst', 'rtmdet-ins')
 
 # Parameters of one level alone; theirs are zero where no object was assigned to the level.
 PER_LEVEL = {
+    'light': r'bbox_head\.(reg_convs|rtm_reg)\.[1-9]\.',
     'condinst': r'bbox_head\.scales\.[1-9]',
     'rtmdet-ins': r'bbox_head\.((kernel|reg)_convs|rtm_kernel|rtm_reg)\.[1-9]\.',
 }

@@ -31,7 +31,7 @@ BASELINES = (
 )
 # Beside the baselines.
 BACKBONES = ('r50_prompt', 'swin-t_bbox', 'swin-t_prompt', 'vit-tiny_bbox', 'vit-tiny_prompt')
-HEADS = ('bbox', 'prompt', 'cascade', 'mask2former', 'solov2', 'condinst', 'rtmdet-ins')
+HEADS = ('bbox', 'prompt', 'cascade', 'light', 'mask2former', 'solov2', 'condinst', 'rtmdet-ins')
 
 
 @functools.cache
@@ -54,7 +54,7 @@ def test_the_families_are_complete() -> None:
     for data in ('ssdd', 'whu', 'nwpu'):
         assert {f'baselines/{name}_{data}.py' for name in BASELINES} <= found
         assert {f'rs4d/rs4d-base_{head}_{data}.py' for head in HEADS} <= found
-
+        assert f'rs4d/rs4d-tiny_light_{data}.py' in found
     assert {f'backbones/{name}_ssdd.py' for name in BACKBONES} <= found
 
 

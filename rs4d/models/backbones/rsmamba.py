@@ -17,8 +17,10 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rs4d.errors import ConfigError
 from rs4d.ops import Workspace
 
+from .conv_stem import ConvStem
 from .encoder import Encoder, block_indices, choose_architecture
 from .mamba_mixer import BidirectionalMambaMixer
 
@@ -43,9 +45,9 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, stride=patch_size)
 
-    def forward(self, img: Tensor) -> Tensor:
-        """Map an image (B, in_channels, H, W) to (B, embed_dims, H/patch, W/patch)."""
-        return self.projection(img)
+    def forward(self, img: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Map an image (B, in_channels, H, W) to no finer maps and (B, embed_dims, H/patch, W/patch)."""
+        return [], self.projection(img)
 
 
 @MODELS.register_module()
@@ -59,6 +61,9 @@ class RSMamba(Encoder):
         img_size: Side, or height and width, in pixels for which the position embedding is learned.
             Other input sizes interpolate it.
         patch_size: Side of a patch in pixels.
+        stem_channels: Channels of a :class:`ConvStem` that makes the tokens, at strides 2, 4 and so on
+            up to half of ``patch_size``; its maps from stride 4 on come before those of the blocks.
+            None projects each patch at once, as the paper does.
         in_channels: Channels of the image.
         out_indices: Blocks whose maps are returned, counted from 0; negative ones count from the
             end. Blocks behind the last index are not run and not trained.
@@ -76,6 +81,7 @@ class RSMamba(Encoder):
         arch: str | dict[str, int] = 'base',
         img_size: int | tuple[int, int] = 1024,
         patch_size: int = 16,
+        stem_channels: Sequence[int] | None = None,
         in_channels: int = 3,
         out_indices: Sequence[int] | int = -1,
         with_cp: bool = False,
@@ -89,14 +95,28 @@ class RSMamba(Encoder):
         self.with_cp = with_cp
         self.out_indices = block_indices('RSMamba', out_indices, self.num_layers)
         self.block_channels = (embed_dims,) * (self.out_indices[-1] + 1)
-        self.map_channels = (embed_dims,) * len(self.out_indices)
-        self.map_strides = (patch_size,) * len(self.out_indices)
+        finer = tuple(stem_channels or ())[1:]
+        self.map_channels = (*finer, *(embed_dims,) * len(self.out_indices))
+        self.map_strides = (
+            *(4 * 2**index for index in range(len(finer))),
+            *(patch_size,) * len(self.out_indices),
+        )
         self.size_divisor = patch_size
 
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.pos_embed_size = self._grid(height, width)
         tokens = self.pos_embed_size[0] * self.pos_embed_size[1]
-        self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
+        self.patch_embed: PatchEmbed | ConvStem
+        if stem_channels is None:
+            self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
+        else:
+            self.patch_embed = ConvStem(in_channels, stem_channels, embed_dims)
+            if self.patch_embed.patch_size != patch_size:
+                raise ConfigError(
+                    f'RSMamba: {len(stem_channels)} stem_channels make tokens of '
+                    f'{self.patch_embed.patch_size} pixels, but patch_size is {patch_size}. Make them '
+                    'agree.'
+                )
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dims))
         self.pre_norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.layers = nn.ModuleList(
@@ -121,12 +141,23 @@ class RSMamba(Encoder):
                     nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
                     weight.div_(math.sqrt(self.num_layers))
 
+    def forward(self, img: Tensor) -> tuple[Tensor, ...]:
+        """Encode images: the stem's maps, if it has any, then those of ``out_indices``."""
+        finer, _, maps = self._encode(img, self.out_indices)
+        return (*finer, *maps)
+
     def forward_intermediates(
         self, img: Tensor, indices: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
         """Encode images and keep the maps of some blocks; the last block's has passed the LayerNorm."""
+        return self._encode(img, indices)[1:]
+
+    def _encode(
+        self, img: Tensor, indices: Sequence[int]
+    ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
         grid = self._grid(*img.shape[-2:])
-        x = self.patch_embed(img).flatten(2).transpose(1, 2)
+        finer, tokens = self.patch_embed(img)
+        x = tokens.flatten(2).transpose(1, 2)
         # Tokens after one another, as every block needs them.
         x = (x + resize_pos_embed(self.pos_embed, self.pos_embed_size, grid)).contiguous()
         workspace = Workspace()
@@ -140,7 +171,7 @@ class RSMamba(Encoder):
             if index in wanted:
                 out = self.ln1(x) if index == self.num_layers - 1 else x
                 maps[index] = out.transpose(1, 2).unflatten(2, grid)
-        return maps[self.out_indices[-1]], [maps[index] for index in indices]
+        return finer, maps[self.out_indices[-1]], [maps[index] for index in indices]
 
     def _block(self, layer: nn.Module, x: Tensor, workspace: Workspace | None = None) -> Tensor:
         # In place: the mixer's output is needed by nobody else, and a fresh one costs page faults.

@@ -1,5 +1,6 @@
 """Heads: SAM's mask decoder, prompted by the boxes of a two-stage detector, and faster parts of it."""
 
+from .box_mask_roi_head import BoxMaskRoIHead
 from .channels_last_roi_extractor import ChannelsLastRoIExtractor
 from .embedded_pyramid import EmbeddedPyramid
 from .instance_mask2former_head import InstanceMask2FormerHead
@@ -10,6 +11,7 @@ from .sam_mask_decoder import SAMMaskDecoder
 from .winograd_rpn_head import WinogradRPNHead
 
 __all__ = [
+    'BoxMaskRoIHead',
     'ChannelsLastRoIExtractor',
     'EmbeddedPyramid',
     'InstanceMask2FormerHead',

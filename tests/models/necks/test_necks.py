@@ -1,13 +1,14 @@
-"""The aggregator and the simple pyramid."""
+"""The aggregator and the pyramids."""
 
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 
 from rs4d.errors import ConfigError
-from rs4d.models.necks import RSFeatureAggregator, SimpleFPN
+from rs4d.models.necks import LightFPN, RSFeatureAggregator, SimpleFPN
 
 
 def test_list_of_necks_builds_the_whole_neck() -> None:
@@ -108,3 +109,49 @@ def test_pyramid_of_checkpoints_that_were_told_half_the_stride() -> None:
 def test_pyramid_refuses_what_it_cannot_make(kwargs: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match='SimpleFPN'):
         SimpleFPN(**kwargs)
+
+
+def test_light_pyramid_of_several_strides_is_a_feature_pyramid() -> None:
+    """Lateral convolutions, the coarser level added at twice its size, then each level's own one."""
+    torch.manual_seed(0)
+    neck = LightFPN((6, 8, 10), (4, 8, 16), out_channels=12, out_strides=(4, 8, 16, 32)).eval()
+    maps = [torch.randn(2, c, 32 // s, 64 // s) for c, s in ((6, 4), (8, 8), (10, 16))]
+    with torch.no_grad():
+        levels = neck(maps)
+        fine, middle, coarse = (conv(x) for conv, x in zip(neck.laterals, maps, strict=True))
+        middle = middle + F.interpolate(coarse, size=middle.shape[-2:], mode='nearest')
+        fine = fine + F.interpolate(middle, size=fine.shape[-2:], mode='nearest')
+        expected = [level(x) for level, x in zip(neck.levels, (fine, middle, coarse), strict=False)]
+        expected.append(neck.levels[3](expected[-1]))
+    assert [tuple(x.shape) for x in levels] == [(2, 12, 32 // s, 64 // s) for s in (4, 8, 16, 32)]
+    for level, wanted in zip(levels, expected, strict=True):
+        torch.testing.assert_close(level, wanted)
+
+
+def test_light_pyramid_of_one_map_lays_the_cells_of_a_token_side_by_side() -> None:
+    neck = LightFPN(8, 16, out_channels=12, out_strides=(4, 8, 16, 32))
+    x = torch.randn(2, 8, 4, 6, requires_grad=True)
+    levels = neck([x])
+    assert [tuple(level.shape[-2:]) for level in levels] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    with torch.no_grad():
+        convolution = neck.splits['8'][0](x).unflatten(1, (12, 2, 2))
+        cells = neck.splits['8'](x)
+    torch.testing.assert_close(cells[:, :, 1::2, ::2], convolution[:, :, 1, 0])
+    sum(level.square().mean() for level in levels).backward()
+    assert not [n for n, p in neck.named_parameters() if p.grad is None]
+    assert x.grad is not None
+    assert x.grad.any()
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(in_channels=(8, 8), in_strides=(8,)),
+        dict(in_channels=(8,), in_strides=(12,)),
+        dict(in_channels=(8,), in_strides=(64,)),
+        dict(in_channels=(8,), in_strides=(8,), out_strides=(4, 16)),
+    ],
+)
+def test_light_pyramid_refuses_strides_that_do_not_fit(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match='LightFPN: in_channels'):
+        LightFPN(**arguments)

@@ -1,0 +1,13 @@
+# Real WHU buildings on two CPU cores, from random weights.
+_base_ = [
+    '../_base_/models/light.py',
+    '../_base_/encoders/rsmamba-tiny_stem.py',
+    '../_base_/datasets/coco_256.py',
+    '../_base_/datasets/whu.py',
+    '../_base_/schedules/finetune_cpu.py',
+    '../_base_/default_runtime.py',
+]
+
+max_epochs = 12
+lr = 8e-4
+model = dict(backbone=_base_.encoder, neck=_base_.neck)
