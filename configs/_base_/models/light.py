@@ -35,7 +35,7 @@ model = dict(
     roi_head=dict(
         type='BoxMaskRoIHead',
         mask_roi_extractor=dict(
-            type='SingleRoIExtractor',
+            type='ChannelsLastRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=2),
             out_channels='${width}',
             featmap_strides=(4, 8, 16),
