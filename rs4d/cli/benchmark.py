@@ -1,11 +1,12 @@
-"""Measure speed and memory, of encoders, of the scan's engines and of training steps.
+"""Measure speed and memory, of detectors, of encoders and of the scan's engines.
 
 Candidates take turns, and ratios are taken round by round, so that a busy machine disturbs all of
-them alike. `rs4d benchmark KIND --help` says what a kind takes.
+them alike. `rs4d benchmark KIND --help` says what a kind takes; `rs4d benchmark --models CONFIG ...`
+is another way to write `rs4d benchmark models CONFIG ...`.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
@@ -14,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(metavar='KIND', required=True)
     add_kind: Callable[[argparse.ArgumentParser], None]
     for name, text, add_kind, work in (
+        ('models', 'time and memory of whole detectors, by parts', _model_arguments, _models),
         ('encoders', 'time, memory and multiply-adds of encoders', _encoder_arguments, _encoders),
         ('scan', 'the engines of the selective scan alone', _scan_arguments, _scan),
         ('memory', "peak memory of a config's training steps", _memory_arguments, _memory),
@@ -24,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         own.set_defaults(work=work)
 
 
+def complete(words: Sequence[str]) -> list[str]:
+    """Take the option ``--models`` with what follows for the kind of that name."""
+    if '--models' not in words:
+        return list(words)
+    at = words.index('--models')
+    return ['models', *words[at + 1 :], *words[:at]]
+
+
 def run(args: argparse.Namespace) -> None:
     """Measure."""
     import torch
@@ -31,6 +41,54 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     args.work(args)
+
+
+def _model_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        'configs',
+        nargs='+',
+        metavar='CONFIG',
+        help='configs of detectors; rs4d::PATH is one of ours',
+    )
+    add('--baseline', metavar='CONFIG', help='the one that ratios refer to; default: the last one')
+    add('--modes', nargs='+', choices=['predict', 'train'], default=['predict'])
+    add('--precisions', nargs='+', choices=['float32', 'bf16'], default=['float32'])
+    add('--side', type=int, help="pixels, instead of the config's image_size (or 1024)")
+    add('--detections', type=int, default=100, help='objects that a prediction finds; %(default)s')
+    add('--batch-size', type=int, default=1, help='images of a training step; %(default)s')
+    add('--instances', type=int, default=20, help='objects of an image in training; %(default)s')
+    add('--disturb', type=int, default=0, metavar='N', help='measure beside N busy processes, too')
+    add('--rounds', type=int, default=5, help='turns of each')
+    add('--warmup', type=int, default=1, help='turns before those that count')
+    add('--no-memory', action='store_true', help='leave out peak memory')
+    add('--plot', type=Path, metavar='FILE', help='a picture of the parts, .png or .svg')
+    add('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder')
+
+
+def _models(args: argparse.Namespace) -> None:
+    """Compare whole detectors with random weights; write JSON and Markdown tables.
+
+    A prediction is split into encoder, neck, proposals (an RPN or a dense head), heads (RoI heads,
+    decoding of masks), post-processing (suppression, masks at the image's size) and the rest; a
+    training step into forward and backward pass and optimizer. Images are noise. In a prediction as
+    many boxes are found as --detections says, at places that are the same for every detector. Peak
+    memory is measured in a fresh process for each, and is what goes beyond its imports.
+    """
+    from rs4d.analysis.benchmark.detectors import Workload
+    from rs4d.analysis.benchmark.models import Turns, compare_models
+
+    work = Workload('predict', args.side, args.batch_size, args.instances, args.detections)
+    turns = Turns(args.rounds, args.warmup, args.disturb, not args.no_memory)
+    tables = compare_models(
+        args.configs, args.modes, args.precisions, work, turns, args.out, args.baseline, args.plot
+    )
+    _print(tables, args.out)
+
+
+def _print(tables: Iterable[str], out: Path) -> None:
+    for table in tables:
+        print(f'{table}\n\nWritten to {out}', flush=True)
 
 
 def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +112,7 @@ def _encoders(args: argparse.Namespace) -> None:
     """
     from rs4d.analysis.benchmark.comparison import compare_encoders
 
-    compare_encoders(args)
+    _print(compare_encoders(args), args.out)
 
 
 def _scan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +126,7 @@ def _scan(args: argparse.Namespace) -> None:
     """Time every engine of the selective scan that runs here."""
     from rs4d.analysis.benchmark.scan import compare_engines
 
-    compare_engines(tuple(args.shape), args.rounds, args.out)
+    _print([compare_engines(tuple(args.shape), args.rounds, args.out)], args.out)
 
 
 def _memory_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,11 +144,12 @@ def _memory(args: argparse.Namespace) -> None:
     The model has random weights, the images are noise with rectangles as objects, the optimizer is
     the config's. The peak holds weights, gradients, moments, activations and the libraries.
     """
-    from rs4d.analysis.benchmark.training_memory import training_memory
-    from rs4d.config import load_config
+    from rs4d.analysis.benchmark.detector_memory import detector_memory
+    from rs4d.analysis.benchmark.detectors import Workload, read_detector
 
-    load_config(args.config)  # what is wrong with it is said here, not by the other process
-    found = training_memory(args.config, args.size, args.instances, args.batch_size, args.steps)
+    work = Workload('train', args.size, args.batch_size, args.instances)
+    read_detector(args.config, work)  # what is wrong with it is said here, not by the other process
+    found = detector_memory(args.config, work, steps=args.steps)
     print(f'config       {args.config}')
     print(f'input        {args.batch_size} x 3 x {args.size} x {args.size}')
     print(f'objects      {args.instances} an image')

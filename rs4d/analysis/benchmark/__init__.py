@@ -1,4 +1,4 @@
-"""Measuring encoders, the scan's engines and training steps."""
+"""Measuring detectors, encoders and the scan's engines."""
 
 from .peers import HuggingFaceRSMamba
 from .timing import Spread, interleave, ratio, spread

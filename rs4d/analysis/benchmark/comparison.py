@@ -1,24 +1,17 @@
-"""Comparing encoders: what `rs4d benchmark encoders` prints and writes."""
+"""Comparing encoders: what `rs4d benchmark encoders` writes."""
 
 import argparse
 import gc
-import platform
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import timm
-import torch
-import transformers
-
-import rs4d
 from rs4d.analysis.complexity import count_complexity
 from rs4d.errors import ConfigError
-from rs4d.files import write_json, write_text
+from rs4d.files import write_json
 
 from .encoders import build_encoder, make_step
 from .memory import peak_memory
+from .report import conditions, write_table
 from .timing import interleave, ratio, spread
 
 HEADER = (
@@ -28,11 +21,14 @@ HEADER = (
 )
 
 
-def compare_encoders(args: argparse.Namespace) -> None:
-    """Measure encoders at several sizes; print and write a table and the records.
+def compare_encoders(args: argparse.Namespace) -> Iterator[str]:
+    """Measure encoders at several sizes; write a table and the records.
 
     Args:
         args: The command line of ``rs4d benchmark encoders``.
+
+    Yields:
+        The table of what has been measured so far, after each size.
 
     Raises:
         ConfigError: The baseline is not measured.
@@ -48,37 +44,7 @@ def compare_encoders(args: argparse.Namespace) -> None:
             content = dict(conditions=conditions(), records=records)
             write_json(args.out / 'benchmark.json', content, indent=2)
             table = [*HEADER, *map(_row, records)]
-            write_table(args.out / 'benchmark.md', [f'Baseline: {baseline}.', '', *table])
-
-
-def write_table(file: Path, lines: Sequence[str]) -> None:
-    """Print and write a table below the conditions under which it was made."""
-    header = [f'- {key}: {value}' for key, value in conditions().items()]
-    text = '\n'.join([*header, '', *lines])
-    write_text(file, text + '\n')
-    print(f'{text}\n\nWritten to {file.parent}', flush=True)
-
-
-def conditions() -> dict[str, str | int]:
-    """Say on what and with what a record was made."""
-    return dict(
-        command=' '.join(['rs4d', *sys.argv[1:]]),
-        processor=_processor_name(),
-        threads=torch.get_num_threads(),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        timm=timm.__version__,
-        transformers=transformers.__version__,
-        rs4d=rs4d.__version__,
-    )
-
-
-def _processor_name() -> str:
-    """Return the processor's name as Linux gives it."""
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor()
+            yield write_table(args.out / 'benchmark.md', [f'Baseline: {baseline}.', '', *table])
 
 
 def _measure(args: argparse.Namespace, baseline: str, side: int, mode: str) -> list[dict[str, Any]]:

@@ -55,9 +55,7 @@ def status_mib(field: str) -> float:
     """
     status = Path('/proc/self/status')
     if not status.is_file():
-        raise ConfigError(
-            'Memory is measured on Linux only; `rs4d benchmark encoders` takes --no-memory elsewhere.'
-        )
+        raise ConfigError('Memory is measured on Linux only; elsewhere, --no-memory leaves it out.')
     sizes = dict(line.split(':', 1) for line in status.read_text().splitlines())
     return int(sizes[field].split()[0]) / 1024
 

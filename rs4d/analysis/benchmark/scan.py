@@ -9,17 +9,20 @@ import torch
 from rs4d.ops import available_engines, selective_scan
 from rs4d.ops.cpu import library as cpu_kernels
 
-from .comparison import write_table
+from .report import write_table
 from .timing import interleave, ratio, spread
 
 
-def compare_engines(shape: tuple[int, int, int, int], rounds: int, out: Path) -> None:
-    """Time every engine that can run, forward alone and with backward; print and write a table.
+def compare_engines(shape: tuple[int, int, int, int], rounds: int, out: Path) -> str:
+    """Time every engine that can run, forward alone and with backward; write a table.
 
     Args:
         shape: B, L, D and N.
         rounds: Times each is measured.
         out: Folder of the table.
+
+    Returns:
+        The table.
     """
     batch, length, channels, states = shape
     torch.manual_seed(0)
@@ -67,4 +70,4 @@ def compare_engines(shape: tuple[int, int, int, int], rounds: int, out: Path) ->
     if bound is not None:
         lines += ['', f'Bound: {bound / 1e9:.2f} G exponentials a second on the same threads.']
     lines += ['', *(f'- {name}: {status}' for name, status in engines.items())]
-    write_table(out / 'scan_engines.md', lines)
+    return write_table(out / 'scan_engines.md', lines)

@@ -2,10 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, TypeVar
 
 import torch
+
+Name = TypeVar('Name', bound=Hashable)
 
 
 class Spread(NamedTuple):
@@ -32,27 +35,39 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> Spread:
 
 
 def interleave(
-    candidates: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
-) -> dict[str, list[float]]:
+    candidates: Mapping[Name, Callable[[], object]],
+    rounds: int,
+    warmup: int = 1,
+    around: Callable[[Name], AbstractContextManager] = lambda _: nullcontext(),
+) -> dict[Name, list[float]]:
     """Time several functions in turn, so that whatever slows the machine slows all of them.
 
+    Args:
+        candidates: The functions by name.
+        rounds: Turns of each.
+        warmup: Turns of each before, which are not measured.
+        around: Gives what a candidate's turn happens in; to enter and to leave it is not measured.
+
     Returns:
-        Seconds of every round by name; ``warmup`` rounds before are not measured.
+        Seconds of every round by name.
     """
-    for function in candidates.values():
-        for _ in range(warmup):
-            function()
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for name, function in candidates.items():
+        with around(name):
+            for _ in range(warmup):
+                function()
+    seconds: dict[Name, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, function in candidates.items():
-            _synchronise()
-            start = time.perf_counter()
-            function()
-            _synchronise()
-            seconds[name].append(time.perf_counter() - start)
+            with around(name):
+                synchronise()
+                start = time.perf_counter()
+                function()
+                synchronise()
+                seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def _synchronise() -> None:
+def synchronise() -> None:
+    """Wait for what a GPU has been given to do."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -1,30 +1,21 @@
-"""What a training step takes, and the tool that says so."""
+"""What a detector's steps take, and the tool that says so."""
 
 from pathlib import Path
 
 import pytest
 
-from rs4d.analysis.benchmark.training_memory import make_batch, training_memory
+from rs4d.analysis.benchmark.detector_memory import detector_memory
+from rs4d.analysis.benchmark.detectors import Workload
 from rs4d.cli import main
 
 ROOT = Path(__file__).parents[3]
 GIB = 1024
 
 
-def test_batch_has_objects_where_their_boxes_are() -> None:
-    data = make_batch(64, instances=5, batch_size=2)
-    assert [tuple(image.shape) for image in data['inputs']] == [(3, 64, 64)] * 2
-    for sample in data['data_samples']:
-        objects = sample.gt_instances
-        assert len(objects) == 5
-        for box, mask in zip(objects.bboxes.int().tolist(), objects.masks.masks, strict=True):
-            ys, xs = mask.nonzero()
-            assert [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1] == box
-
-
 def test_prompt_head_trains_in_six_gib() -> None:
     """Base, 512x512, one image with 20 objects, 20 masks decoded; 2.9 GiB when this was written."""
-    found = training_memory(ROOT / 'configs/rs4d/rs4d-base_prompt_ssdd.py', 512, instances=20)
+    config = ROOT / 'configs/rs4d/rs4d-base_prompt_ssdd.py'
+    found = detector_memory(str(config), Workload('train', side=512, instances=20))
     assert found is not None
     assert found.masks == 20
     assert found.libraries + 1 * GIB < found.peak < 6 * GIB
