@@ -1,3 +1,5 @@
+# In what is trained and predicted: float32, bfloat16 or float16 (mixed); --amp stands in its place.
+dtype = 'float32'
 custom_imports = dict(imports=['rs4d'], allow_failed_imports=False)
 default_scope = 'mmdet'
 runner_type = 'AtomicRunner'  # whole checkpoints, CPUs, and what its loop, in the schedule, resumes

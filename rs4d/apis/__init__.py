@@ -3,6 +3,6 @@
 from rs4d.config import load_config
 
 from .testing import test
-from .training import accumulate_gradients, train, use_mixed_precision
+from .training import accumulate_gradients, train
 
-__all__ = ['accumulate_gradients', 'load_config', 'test', 'train', 'use_mixed_precision']
+__all__ = ['accumulate_gradients', 'load_config', 'test', 'train']

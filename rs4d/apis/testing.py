@@ -9,6 +9,7 @@ from mmengine.registry import RUNNERS
 
 from rs4d.checkpoints.checks import require_checkpoint
 from rs4d.engine.distributed import leave
+from rs4d.engine.precision import choose_dtype
 from rs4d.engine.preflight import check_testing, make_work_dir
 from rs4d.engine.terminal import summarise
 from rs4d.errors import ConfigError
@@ -18,13 +19,20 @@ from rs4d.models.part_checks import check_parts
 
 
 def test(
-    cfg: Config, checkpoint: str, *, out: str | None = None, show_dir: str | None = None
+    cfg: Config,
+    checkpoint: str,
+    *,
+    amp: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint and write its metrics to ``metrics.json`` in the work dir.
 
     Args:
         cfg: The config, with ``work_dir``; changed in place.
         checkpoint: The checkpoint file.
+        amp: Mixed precision, ``'bf16'``, ``'fp16'`` or ``'auto'``; None leaves it to the config's
+            ``dtype``.
         out: Where all predictions are written, as COCO results.
         show_dir: Where pictures of predictions are written, under the work dir and the time of start.
 
@@ -35,6 +43,7 @@ def test(
         UserError: Something does not fit: an option, the checkpoint, the data.
     """
     require_checkpoint(checkpoint, 'the command line')
+    choose_dtype(cfg, amp, training=False)
     make_work_dir(cfg)
     cfg.load_from, cfg.resume = checkpoint, False
     if show_dir:

@@ -13,6 +13,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from .common import complete
+
 COMMANDS = (
     'train',
     'test',
@@ -52,9 +54,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         )
         module.add_arguments(own)
         own.set_defaults(command=module)
-        if words[:1] == [name] and hasattr(module, 'complete'):
-            words = [name, *module.complete(list(words[1:]))]
-    return parser.parse_args(words)
+    return parser.parse_args(complete(words))
 
 
 def wait_politely() -> None:

@@ -1,11 +1,14 @@
 """Options that several sub-commands share."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+_PRECISIONS = ('auto', 'bf16', 'fp16')
 
 
 class _OptionsAction(argparse.Action):
@@ -42,6 +45,14 @@ def add_config_arguments(parser: argparse.ArgumentParser, what: str = 'the confi
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that training and testing share; they are MMDetection's."""
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=_PRECISIONS,
+        help="compute in mixed precision, in place of the config's dtype: in bf16 (also on CPUs) or "
+        'fp16, by default in the first of these that is fast here',
+    )
     parser.add_argument('--work-dir', help='folder to write to (default: work_dirs/CONFIG_NAME)')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who starts'
@@ -50,6 +61,15 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
     )
+
+
+def complete(words: Sequence[str]) -> list[str]:
+    """Give ``--amp`` its value where it was left out, so that it does not take the config for one."""
+    following = [*words[1:], '']
+    return [
+        '--amp=auto' if word == '--amp' and after not in _PRECISIONS else word
+        for word, after in zip(words, following, strict=True)
+    ]
 
 
 def read_config(args: argparse.Namespace) -> 'Config':

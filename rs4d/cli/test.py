@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     from rs4d.engine.distributed import launched_as
 
     cfg = read_run_config(args)
-    metrics = test(cfg, args.checkpoint, out=args.out, show_dir=args.show_dir)
+    metrics = test(cfg, args.checkpoint, amp=args.amp, out=args.out, show_dir=args.show_dir)
     if launched_as(args.launcher)[0] == 0:
         width = max(map(len, metrics), default=0)
         for name, value in metrics.items():

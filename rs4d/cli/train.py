@@ -7,12 +7,9 @@ Several processes: tools/dist_train.sh, tools/slurm_train.sh. Ctrl-C and SIGTERM
 import argparse
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from .common import add_config_arguments, add_run_arguments, read_run_config
-
-PRECISIONS = ('bf16', 'fp16')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,14 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     add_run_arguments(parser)
     add = parser.add_argument
-    add(
-        '--amp',
-        nargs='?',
-        const='auto',
-        choices=['auto', *PRECISIONS],
-        help='train in mixed precision: in bf16 (also on CPUs) or fp16, by default in the first '
-        'of these that the GPU has',
-    )
     add(
         '--accumulate',
         type=int,
@@ -52,15 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='allow a new training to overwrite the checkpoints in the work dir',
     )
-
-
-def complete(words: Sequence[str]) -> list[str]:
-    """Give ``--amp`` its value where it was left out, so that it does not take the config for one."""
-    following = [*words[1:], '']
-    return [
-        '--amp=auto' if word == '--amp' and after not in PRECISIONS else word
-        for word, after in zip(words, following, strict=True)
-    ]
 
 
 def run(args: argparse.Namespace) -> None:

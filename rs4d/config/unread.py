@@ -18,7 +18,7 @@ from rs4d.errors import ConfigError
 
 # Read by MMEngine, MMDetection's tools or this package, beside the runner's own arguments.
 _SETTINGS = (
-    *('auto_scale_lr', 'compile', 'find_unused_parameters', 'runner_type', 'tta_model'),
+    *('auto_scale_lr', 'compile', 'dtype', 'find_unused_parameters', 'runner_type', 'tta_model'),
     *('sync_bn', 'model_wrapper_cfg', 'activation_checkpointing', 'efficient_conv_bn_eval'),
 )
 _RUNNER = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}

@@ -21,6 +21,7 @@ from rs4d.config import resolve
 from rs4d.files import FileWriteError, remove_parts, written_whole
 
 from .distributed import init_on_cpu
+from .precision import predict_in_dtype, train_in_dtype
 from .resumable_train_loop import ResumableTrainLoop
 from .resuming import require_same_training
 from .terminal import shorten_terminal
@@ -44,13 +45,14 @@ class AtomicRunner(Runner):
     def from_cfg(cls, cfg: Config | dict[str, Any]) -> 'Runner':
         """Build a runner from a config, whichever tool has read it.
 
-        The config's references are resolved in a copy.
+        The config's references are resolved in a copy, whose ``optim_wrapper`` takes its ``dtype``.
 
         Raises:
-            ConfigError: A reference leads nowhere.
+            ConfigError: A reference leads nowhere, or no mixed precision is known of the wrapper.
         """
         cfg = copy.deepcopy(cfg)
         resolve(cfg)
+        train_in_dtype(cfg)
         return super().from_cfg(cfg)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -74,7 +76,8 @@ class AtomicRunner(Runner):
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        """Wrap the model for several processes, if there are several."""
+        """Let the model predict in the config's ``dtype``; wrap it if there are several processes."""
+        predict_in_dtype(model, self.cfg.get('dtype', 'float32'))
         if self.distributed and not torch.cuda.is_available():
             plain = dict(
                 type='MMDistributedDataParallel',

@@ -10,6 +10,8 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 
+from rs4d.engine import precision
+
 Call = Callable[..., tuple[int, str, str]]
 Trained = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -337,6 +339,7 @@ def test_amp_without_a_gpu(
     rejected: Callable[..., str], config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(precision, 'multiplies_in_bf16', lambda: False)
     assert '--amp' in rejected('train.py', config, '--amp')
 
 

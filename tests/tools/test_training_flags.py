@@ -7,8 +7,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from rs4d.apis import accumulate_gradients, use_mixed_precision
+from rs4d.apis import accumulate_gradients
 from rs4d.cli import parse
+from rs4d.engine.precision import choose_dtype, train_in_dtype
 from rs4d.errors import ConfigError
 
 Call = Callable[..., tuple[int, str, str]]
@@ -37,24 +38,14 @@ def test_precision(
 ) -> None:
     gpu(monkeypatch, bf16)
     cfg = config(type='OptimWrapper', clip_grad=dict(max_norm=1), accumulative_counts=2)
-    use_mixed_precision(cfg, precision)
+    choose_dtype(cfg, precision, training=True)
+    train_in_dtype(cfg)
     accumulate_gradients(cfg, 3)
     added = {
         'fp16': dict(type='SkippingAmpOptimWrapper', dtype='float16', loss_scale='dynamic'),
         'bf16': dict(type='SkippingOptimWrapper', autocast='bfloat16'),
     }[expected]
     assert cfg.optim_wrapper == dict(clip_grad=dict(max_norm=1), accumulative_counts=3, **added)
-
-
-def test_precision_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu(monkeypatch, False)
-    with pytest.raises(ConfigError, match='fp16'):
-        use_mixed_precision(config(), 'bf16')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(ConfigError, match='--amp fp16 asks for'):
-        use_mixed_precision(config(), 'fp16')
-    with pytest.raises(ConfigError, match='OptimWrapperDict'):
-        use_mixed_precision(config(type='OptimWrapperDict'), 'bf16')
 
 
 def test_accumulation_of_nothing() -> None:
@@ -69,6 +60,7 @@ def test_accumulation_of_nothing() -> None:
         ('config.py --amp', 'auto'),
         ('config.py --amp --compile', 'auto'),
         ('--amp fp16 config.py', 'fp16'),
+        ('--amp auto config.py', 'auto'),
         ('config.py --amp bf16', 'bf16'),
         ('config.py', None),
     ],
