@@ -13,10 +13,10 @@ from torch import Tensor
 class ChannelsLastRoIExtractor(SingleRoIExtractor):
     """MMDetection's ``SingleRoIExtractor`` of ``RoIAlign``, with its arguments and numbers.
 
-    On a CPU, where no gradient is wanted, a feature is taken for what it is: a weighted sum of cells,
-    each a row of as many numbers as there are channels. The weights of a box are the same for all
-    channels, a sum reads each cell once, and rows lie together where maps are channels-last.
-    Everything else is the parent's.
+    On a CPU a feature is taken for what it is: a weighted sum of cells, each a row of as many numbers
+    as there are channels. The weights of a box are the same for all channels, a sum reads each cell
+    once, forwards and backwards, and rows lie together where maps are channels-last. Everything else is
+    the parent's.
     """
 
     def forward(
@@ -30,29 +30,31 @@ class ChannelsLastRoIExtractor(SingleRoIExtractor):
             roi_scale_factor: Enlarge the boxes by it, or None.
 
         Returns:
-            (N, C, height, width) of the ``RoIAlign``, channels-last where this is the faster way.
+            (N, C, height, width) of the ``RoIAlign``, channels-last on a CPU.
         """
         layer = self.roi_layers[0]
         if (
-            torch.is_grad_enabled()
-            or feats[0].device.type != 'cpu'
+            feats[0].device.type != 'cpu'
             or (layer.pool_mode, layer.aligned, layer.use_torchvision) != ('avg', True, False)
             or torch.compiler.is_compiling()
             or torch.jit.is_tracing()
         ):
             return super().forward(feats, rois, roi_scale_factor)
-        rois = rois.float()
+        rois = rois.detach().float()
         levels = self.map_roi_levels(rois, len(feats))
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)
         height, width = layer.output_size
-        found = feats[0].new_empty(len(rois), height, width, self.out_channels)
+        found = feats[0].new_zeros(len(rois), height, width, self.out_channels)
         for level, (x, layer) in enumerate(zip(feats, self.roi_layers, strict=True)):
             own = (levels == level).nonzero()[:, 0]
             if len(own):
                 found[own] = align(
                     x, rois[own], (height, width), layer.spatial_scale, layer.sampling_ratio
                 ).to(found)
+            else:
+                # A gradient of 0, which DistributedDataParallel asks of every level.
+                found = found + x[:0].sum()
         return found.permute(0, 3, 1, 2)
 
 

@@ -185,12 +185,15 @@ class PromptMaskHead(BaseModule):
             (N, H, W), bool or uint8.
         """
         height, width = img_meta['img_shape'][:2]
-        masks = upsample(logits, input_shape)[..., :height, :width]
+        level = None if threshold < 0 else float(logits.new_tensor(threshold).float().logit())
+        if level is None or logits.device.type != 'cpu':
+            masks = upsample(logits, input_shape)
+        else:
+            masks = upsample_above(logits, input_shape, level)
+        masks = masks[..., :height, :width]
         if rescale:
             masks = upsample(masks, tuple(img_meta['ori_shape'][:2]))
-        if threshold >= 0:
-            return masks >= masks.new_tensor(threshold).logit()
-        return (masks.sigmoid() * 255).to(torch.uint8)
+        return (masks.sigmoid() * 255).to(torch.uint8) if level is None else masks >= level
 
 
 def upsample(masks: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -198,3 +201,39 @@ def upsample(masks: Tensor, shape: tuple[int, int]) -> Tensor:
     if tuple(masks.shape[-2:]) == tuple(shape):
         return masks.float()
     return F.interpolate(masks[:, None].float(), shape, mode='bilinear', align_corners=False)[:, 0]
+
+
+def upsample_above(masks: Tensor, shape: tuple[int, int], level: float) -> Tensor:
+    """Resize as :func:`upsample` where maps may reach a level, and put less than it elsewhere.
+
+    What is resized is a rectangle around the cells that reach the level and two cells more: the results
+    that reach it are in the first one around them, and the second one keeps their neighbours right, so
+    that the result may be resized once more.
+
+    Args:
+        masks: (N, h, w).
+        shape: The wanted height and width; where they are no multiples of h and w, all is resized.
+        level: A number.
+
+    Returns:
+        (N, *shape), float32.
+    """
+    height, width = masks.shape[-2:]
+    (rise, below), (stretch, beside) = divmod(shape[0], height), divmod(shape[1], width)
+    if below or beside:
+        return upsample(masks, shape)
+    reached = (masks >= level).any(0)
+    resized = masks.new_full((len(masks), *shape), level - 1, dtype=torch.float32)
+    if reached.any():
+        top, bottom = _ends(reached.any(1))
+        left, right = _ends(reached.any(0))
+        part = masks[:, top:bottom, left:right]
+        part = upsample(part, (rise * (bottom - top), stretch * (right - left)))
+        resized[:, rise * top : rise * bottom, stretch * left : stretch * right] = part
+    return resized
+
+
+def _ends(marked: Tensor) -> tuple[int, int]:
+    """First and last end of what is marked along an axis, two cells wider where there are some."""
+    places = marked.nonzero()
+    return max(0, int(places[0]) - 2), min(len(marked), int(places[-1]) + 3)

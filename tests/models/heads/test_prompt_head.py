@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rs4d.config import resolve
 from rs4d.models.detectors import PromptMaskRCNN
 from rs4d.models.heads import EmbeddedPyramid, PromptMaskHead, PromptRoIHead, RoIPrompter
-from rs4d.models.heads.prompt_mask_head import upsample
+from rs4d.models.heads.prompt_mask_head import upsample, upsample_above
 from rs4d.models.heads.roi_prompter import box_coverage, box_windows, token_points
 
 WIDTH = 16
@@ -326,6 +326,25 @@ def test_masks_lie_where_the_logits_say() -> None:
     assert np.abs(np.array(found) - [16, 32, 48, 64]).max() <= 1
     assert head.binarise(logits, (64, 64), meta, 0.5, rescale=False).shape == (1, 48, 32)
     assert upsample(logits.half(), (16, 16)).dtype == torch.float32
+
+
+@pytest.mark.parametrize('threshold', [0.3, 0.5, 0.0])
+@pytest.mark.parametrize('ori_shape', [(96, 128), (37, 51), (200, 256)])
+def test_masks_resized_in_part_are_those_resized_whole(
+    ori_shape: tuple[int, int], threshold: float
+) -> None:
+    head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16))
+    torch.manual_seed(0)
+    meta = dict(img_shape=(90, 120), ori_shape=ori_shape)
+    for part in ([3, 9, 5, 13], [0, 2, 0, 1], [20, 24, 30, 32], [0, 24, 0, 32], [4, 4, 0, 32]):
+        logits = torch.rand(1, 24, 32) - 1.5
+        top, bottom, left, right = part
+        logits[:, top:bottom, left:right] = torch.randn(1, bottom - top, right - left) * 3
+        whole = upsample(logits, (96, 128))[..., :90, :120]
+        expected = upsample(whole, ori_shape) >= torch.tensor(threshold).logit()
+        found = head.binarise(logits, (96, 128), meta, threshold, rescale=True)
+        assert torch.equal(found, expected)
+    assert torch.equal(upsample_above(logits, (50, 64), 0.0), upsample(logits, (50, 64)))
 
 
 @pytest.mark.parametrize(('detector', 'channels'), [('MaskRCNN', 32), ('PromptMaskRCNN', 256)])
