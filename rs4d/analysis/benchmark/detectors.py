@@ -28,13 +28,15 @@ Mode = Literal['predict', 'train']
 PRECISIONS: Mapping[str, torch.dtype | None] = {'float32': None, 'bf16': torch.bfloat16}
 
 # Which attribute's method is which part of a prediction. Two-stage detectors have an rpn_head and a
-# roi_head, one-stage ones a bbox_head or a mask_head or both, Mask2Former the panoptic ones.
+# roi_head, one-stage ones a bbox_head, a mask_head or both, or a roi_head of masks alone, Mask2Former
+# the panoptic ones.
 _PREDICTING = (
     ('backbone', 'forward', 'encoder'),
     ('neck', 'forward', 'neck'),
     ('rpn_head', 'predict', 'proposals'),
     ('bbox_head', 'predict', 'proposals'),
     ('roi_head', 'predict', 'heads'),
+    ('roi_head', 'predict_mask', 'heads'),
     ('mask_head', 'predict', 'heads'),
     ('panoptic_head', 'predict', 'heads'),
     ('panoptic_fusion_head', 'predict', 'post-processing'),
@@ -159,7 +161,7 @@ class DetectorSteps:
     def _watch_prediction(self) -> None:
         for name, method, part in _PREDICTING:
             owner = getattr(self.model, name, None)
-            if owner is not None:
+            if hasattr(owner, method):
                 self._watch.watch(owner, method, part)
         for name, module in self.model.named_modules():
             for method, part in _WITHIN_HEADS:

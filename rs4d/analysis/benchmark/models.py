@@ -1,11 +1,13 @@
 """Comparing whole detectors: what `rs4d benchmark models` writes."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from rs4d.errors import ConfigError
@@ -99,13 +101,13 @@ def compare_models(
     if plot is not None:
         check_picture(plot)
     reference = names[baseline or configs[-1]]
-    for config in configs:
-        for mode in modes:
-            read_detector(config, replace(work, mode=mode))
+    works = [replace(work, mode=mode) for mode in modes]
+    # What is wrong with a config is said before anything is measured.
+    read = [{config: read_detector(config, work) for config in configs} for work in works]
     records: list[Record] = []
     lines = [f'Baseline: {reference}.']
-    for mode in modes:
-        measured = _measure(names, precisions, replace(work, mode=mode), turns)
+    for work, detectors in zip(works, read, strict=True):
+        measured = _measure(names, detectors, precisions, work, turns)
         records += measured
         lines += ['', *_table(measured, reference, turns.disturb)]
         # After each mode, so that a run that is stopped leaves what it has.
@@ -126,10 +128,14 @@ def _names(configs: Sequence[str]) -> dict[str, str]:
 
 
 def _measure(
-    names: dict[str, str], precisions: Sequence[str], work: Workload, turns: Turns
+    names: dict[str, str],
+    read: dict[str, Config],
+    precisions: Sequence[str],
+    work: Workload,
+    turns: Turns,
 ) -> list[Record]:
     """Measure all detectors in one mode."""
-    detectors = {config: DetectorSteps(read_detector(config, work), work) for config in names}
+    detectors = {config: DetectorSteps(cfg, work) for config, cfg in read.items()}
     laps: dict[tuple[str, str, int], list[dict[str, float]]] = {
         (config, precision, busy): []
         for config in names
@@ -151,15 +157,15 @@ def _measure(
         if busy:
             continue
         counted = laps[config, precision, 0][-turns.rounds :]
-        detector = detectors[config]
+        found = detectors[config].detections
         records.append(
             Record(
                 model=names[config],
                 mode=work.mode,
                 precision=precision,
-                shape=detector.shape,
+                shape=detectors[config].shape,
                 images=work.batch_size if work.mode == 'train' else 1,
-                objects=work.instances if detector.detections is None else detector.detections,
+                objects=work.instances if found is None else found,
                 seconds=seconds[config, precision, 0],
                 parts={part: [lap.get(part, 0.0) for lap in counted] for part in PARTS[work.mode]},
                 disturbed=seconds[config, precision, turns.disturb] if turns.disturb else [],
@@ -167,10 +173,12 @@ def _measure(
         )
     configs = {name: config for config, name in names.items()}
     detectors.clear()
+    gc.collect()  # their watched methods hold them
     if turns.memory:
         for record in records:
-            found = detector_memory(configs[record.model], work, record.precision)
-            record.peak_mib = None if found is None else found.peak - found.libraries
+            number = 2 if work.mode == 'train' else 1
+            memory = detector_memory(configs[record.model], work, record.precision, number)
+            record.peak_mib = None if memory is None else memory.peak - memory.libraries
     return records
 
 

@@ -46,7 +46,7 @@ def test_batch_has_objects_where_their_boxes_are() -> None:
             assert [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1] == box
 
 
-@pytest.mark.parametrize('head', [None, 'prompt', 'rtmdet-ins', 'condinst'])
+@pytest.mark.parametrize('head', [None, 'prompt', 'light', 'rtmdet-ins'])
 def test_a_prediction_has_its_parts_and_finds_what_it_should(reduced, head) -> None:
     work = Workload('predict', detections=7)
     config = TINY if head is None else reduced(f'rs4d/rs4d-base_{head}_ssdd.py')
@@ -82,8 +82,8 @@ def test_a_training_step_has_its_parts_and_changes_weights(precision: str) -> No
     assert detector.shape == (96, 96)
     before = [p.detach().clone() for p in detector.model.parameters() if p.requires_grad]
     dtypes = set()
-    detector.model.backbone.patch_embed.register_forward_hook(
-        lambda _, args, out: dtypes.add((out[0] if isinstance(out, tuple) else out).dtype)
+    detector.model.roi_head.bbox_head.fc_cls.register_forward_hook(
+        lambda _, args, out: dtypes.add(out.dtype)
     )
     seconds = detector.step(precision)
     assert dtypes == {torch.bfloat16 if precision == 'bf16' else torch.float32}
