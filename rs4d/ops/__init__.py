@@ -6,7 +6,7 @@
 from .interface import (
     bidirectional_conv_silu,
     bidirectional_selective_scan,
-    inference_mixer,
+    in_place_mixer,
     selective_scan,
 )
 from .registry import (
@@ -31,7 +31,7 @@ __all__ = [
     'bidirectional_conv_silu',
     'bidirectional_selective_scan',
     'choose_engine',
-    'inference_mixer',
+    'in_place_mixer',
     'selective_scan',
     'use_engine',
 ]

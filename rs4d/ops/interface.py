@@ -5,15 +5,14 @@ a lower type reach an engine as they are where it takes them so. Empty tensors n
 engine.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from .registry import ENGINES, Engine, choose_engine
-from .workspace import MixerWeights, Workspace, product_type
+from .registry import ENGINES, Engine, InPlaceMixer, choose_engine
+from .workspace import product_type
 
 
 def selective_scan(
@@ -128,24 +127,24 @@ def bidirectional_conv_silu(
     return y.to(x.dtype)
 
 
-def inference_mixer(x: Tensor) -> Callable[[Tensor, MixerWeights, Workspace], Tensor] | None:
-    """Find an engine's function for a whole bidirectional Mamba mixer without gradients.
+def in_place_mixer(x: Tensor) -> InPlaceMixer | None:
+    """Find an engine's function for a bidirectional Mamba mixer with norm and residual.
 
     Args:
-        x: The mixer's input, tokens (B, L, E).
+        x: Tokens (B, L, E).
 
     Returns:
-        A function of ``x``, the mixer's weights and memory to work in, which returns the mixer's
-        output, (B, L, E), in memory of its own and in the type that autocast asks for, else in that of
-        ``x``. None where gradients may flow, for types that the engine does not take, for whoever
-        watches the operators (tracers, compilers, counters), and where the engine for ``x`` has no
-        such function.
+        A function of ``x``, the norm, the mixer's weights and memory to work in, which adds to ``x``
+        what the mixer makes of its norm. None where gradients may flow, for types that the engine does
+        not take, for tokens that are not contiguous, for whoever watches the operators (tracers,
+        compilers, counters), and where the engine for ``x`` has no such function.
     """
     if (
         type(x) is not Tensor
         or x.is_meta
         or x.dtype == torch.float64
         or not x.numel()
+        or not x.is_contiguous()
         or torch.is_grad_enabled()
         or torch.jit.is_tracing()
         or torch.compiler.is_compiling()
@@ -153,7 +152,7 @@ def inference_mixer(x: Tensor) -> Callable[[Tensor, MixerWeights, Workspace], Te
     ):
         return None
     found = ENGINES[choose_engine(x)]
-    return found.mixer if product_type(x) in {torch.float32, *found.low_types} else None
+    return found.add_mixed if product_type(x) in {torch.float32, *found.low_types} else None
 
 
 def _scan(

@@ -13,6 +13,8 @@ from rs4d.errors import UserError
 from . import chunked, cpu, cuda, definition, triton
 from .workspace import MixerWeights, Workspace
 
+InPlaceMixer = Callable[[Tensor, Callable[[Tensor], Tensor], MixerWeights, Workspace], None]
+
 ENVIRONMENT_VARIABLE = 'RS4D_SCAN_ENGINE'
 
 
@@ -27,7 +29,7 @@ class Engine:
     Attributes:
         scan: One or two directions, with all that the bidirectional scan fuses.
         conv_silu: The convolution of both directions. Default: the definition.
-        mixer: A whole mixer without gradients, in memory that is there; or None.
+        add_mixed: A whole mixer with norm and residual, in place and without gradients; or None.
         device: The type of device whose tensors it takes in float32; None for any device, and
             float64 as well.
         unavailable_reason: Says what is missing on this machine and what to install, or None.
@@ -37,7 +39,7 @@ class Engine:
 
     scan: Callable[..., Tensor]
     conv_silu: Callable[[Tensor, Tensor, Tensor | None], Tensor] = definition.conv_silu
-    mixer: Callable[[Tensor, MixerWeights, Workspace], Tensor] | None = None
+    add_mixed: InPlaceMixer | None = None
     device: str | None = None
     unavailable_reason: Callable[[], str | None] = _nothing_missing
     low_types: frozenset[dtype] = frozenset()
@@ -56,7 +58,7 @@ ENGINES: dict[str, Engine] = {
     'cpu': Engine(
         cpu.scan,
         cpu.conv_silu,
-        cpu.mixer,
+        cpu.add_mixed,
         device='cpu',
         unavailable_reason=cpu.unavailable_reason,
         low_types=frozenset({bfloat16}),

@@ -1,5 +1,6 @@
 """What a mixer hands to an engine that runs it as a whole, without gradients."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -49,8 +50,8 @@ class Workspace:
         self._held: dict[str, Tensor] = {}
 
     def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return memory on the CPU, the same one for equal name, shape and type."""
-        held = self._held.get(name)
-        if held is None or held.shape != shape or held.dtype != dtype:
-            held = self._held[name] = torch.empty(shape, dtype=dtype, device='cpu')
-        return held
+        """Return memory on the CPU; what was taken by this name before may be the same."""
+        held, size = self._held.get(name), math.prod(shape)
+        if held is None or held.numel() < size or held.dtype != dtype:
+            held = self._held[name] = torch.empty(size, dtype=dtype, device='cpu')
+        return held[:size].view(shape)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from rs4d.models.backbones.mamba_mixer import BidirectionalMambaMixer
@@ -10,10 +10,10 @@ from rs4d.ops import (
     Workspace,
     available_engines,
     bidirectional_selective_scan,
-    inference_mixer,
+    in_place_mixer,
     use_engine,
 )
-from rs4d.ops.cpu.mixer import token_product
+from rs4d.ops.cpu import mixer as cpu_mixer
 from rs4d.ops.cpu.scan import scan_into
 
 needs_kernels = pytest.mark.skipif(
@@ -26,52 +26,62 @@ def build(**kwargs: int) -> BidirectionalMambaMixer:
     return BidirectionalMambaMixer(12, 20, **kwargs)
 
 
-@needs_kernels
-@pytest.mark.parametrize('shape', [(1, 1), (2, 63), (1, 2050)], ids=str)
-def test_same_as_the_definition(shape: tuple[int, int]) -> None:
-    """The workspace holds what another mixer left, of this size and of another."""
-    mixer, workspace = build(d_state=5, d_conv=3, dt_rank=3), Workspace()
-    x = torch.randn(*shape, 12)
-    kept = x.clone()
+def mixed(mixer: BidirectionalMambaMixer, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+    """Mix in place of a copy, without gradients."""
+    x = x.clone()
     with torch.no_grad():
-        build()(torch.randn(1, 7, 12), workspace)
-        mixer(torch.randn_like(x), workspace)
-        got = mixer(x, workspace)
-        mixer(torch.randn_like(x), workspace)
+        assert mixer.add_in_place(x, norm or nn.LayerNorm(x.shape[-1]), Workspace())
+    return x
+
+
+@needs_kernels
+@pytest.mark.parametrize('shape', [(1, 1), (2, 63), (7, 20), (2, 64), (2, 65), (1, 203)], ids=str)
+def test_same_as_the_definition(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
+    """In spans of 64 tokens; the workspace holds what other mixers left."""
+    monkeypatch.setattr(cpu_mixer, '_SPAN', 64)
+    mixer, norm, workspace = build(d_state=5, d_conv=3, dt_rank=3), nn.LayerNorm(12), Workspace()
+    nn.init.normal_(norm.weight)
+    x = torch.randn(*shape, 12)
+    got = x.clone()
+    with torch.no_grad():
+        assert build().add_in_place(torch.randn(1, 7, 12), norm, workspace)
+        assert mixer.add_in_place(torch.randn_like(x), norm, workspace)
+        assert mixer.add_in_place(got, norm, workspace)
         with use_engine('reference'):
-            expected = mixer.double()(x.double())
-    assert torch.equal(x, kept)
-    assert (got - expected).norm() < 1e-5 * expected.norm()
+            expected = x.double() + mixer.double()(norm.double()(x.double()))
+    assert (got - expected).norm() < 1e-6 * expected.norm()
 
 
 @needs_kernels
 def test_half_precision_parameters_of_the_scan_are_converted() -> None:
     mixer, x = build(), torch.randn(1, 30, 12)
     mixer.D.data, mixer.A_log.data = mixer.D.data.bfloat16(), mixer.A_log.data.bfloat16()
-    with torch.no_grad():
-        got = mixer(x)
-        with use_engine('chunked'):
-            torch.testing.assert_close(got, mixer(x))
+    got = mixed(mixer, x)
+    with torch.no_grad(), use_engine('chunked'):
+        torch.testing.assert_close(got, x + mixer(nn.LayerNorm(12)(x)))
 
 
 @needs_kernels
 @pytest.mark.parametrize('autocast', [False, True])
 def test_bfloat16_all_the_way(autocast: bool) -> None:
-    """In memory and with gradients, and all that leaves or enters a kernel is bfloat16."""
+    """In place and with gradients, and all that leaves or enters a kernel is bfloat16."""
     mixer, x = build(), torch.randn(2, 70, 12)
+    norm = nn.LayerNorm(12)
     with use_engine('reference'):
         expected = build().double()(x.double())
+        normed = build().double()(norm.double()(x.double()))
+    norm = norm.float()
     if not autocast:
-        mixer, x = mixer.bfloat16(), x.bfloat16()
+        mixer, x, norm = mixer.bfloat16(), x.bfloat16(), norm.bfloat16()
     with torch.autocast('cpu', enabled=autocast):
-        with torch.no_grad():
-            mixed = mixer(x)
+        in_place = mixed(mixer, x, norm)
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
             trained = mixer(x)
             trained.sum().backward()
-    for got in (mixed, trained):
-        assert got.dtype == torch.bfloat16
-        assert (got - expected).norm() < 1.5e-2 * expected.norm()
+    assert in_place.dtype == x.dtype
+    assert (in_place - (x + normed)).norm() < (4e-3 if autocast else 1.5e-2) * (x + normed).norm()
+    assert trained.dtype == torch.bfloat16
+    assert (trained - expected).norm() < 1.5e-2 * expected.norm()
     cast = [x.input_shapes[0] for x in seen.events() if x.name == 'aten::_to_copy']
     # A token's channels, once in and once out; else only parameters and sums over channels.
     assert not [shape for shape in cast if shape[-1:] == [20] and len(shape) > 2]
@@ -80,19 +90,20 @@ def test_bfloat16_all_the_way(autocast: bool) -> None:
 @needs_kernels
 def test_runs_only_where_nobody_can_tell() -> None:
     x = torch.randn(1, 4, 8)
-    assert inference_mixer(x) is None, 'gradients may flow'
+    assert in_place_mixer(x) is None, 'gradients may flow'
     with torch.no_grad():
-        assert inference_mixer(x) is not None
-        assert inference_mixer(x.double()) is None
-        assert inference_mixer(x[:0]) is None
-        assert inference_mixer(x.to('meta')) is None
-        assert inference_mixer(x.half()) is None
+        assert in_place_mixer(x) is not None
+        assert in_place_mixer(x.double()) is None
+        assert in_place_mixer(x[:0]) is None
+        assert in_place_mixer(x.transpose(1, 2)) is None
+        assert in_place_mixer(x.to('meta')) is None
+        assert in_place_mixer(x.half()) is None
         with torch.autocast('cpu'):
-            assert inference_mixer(x) is not None
+            assert in_place_mixer(x) is not None
         with torch.autocast('cpu', torch.float16):
-            assert inference_mixer(x) is None
+            assert in_place_mixer(x) is None
         with use_engine('chunked'):
-            assert inference_mixer(x) is None
+            assert in_place_mixer(x) is None
 
 
 @needs_kernels
@@ -101,13 +112,21 @@ def test_replaced_projections_are_called() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) + 1
 
-    mixer, x = build(), torch.randn(1, 30, 12)
-    adapted = Adapted(20, 12, bias=False)
-    adapted.load_state_dict(mixer.out_proj.state_dict())
+    mixer, x, norm = build(), torch.randn(1, 30, 12), nn.LayerNorm(12)
+    mixer.out_proj = Adapted(20, 12, bias=False)
     with torch.no_grad():
-        before = mixer(x)
-        mixer.out_proj = adapted
-        torch.testing.assert_close(mixer(x), before + 1)
+        assert not mixer.add_in_place(x, norm, Workspace())
+
+
+@needs_kernels
+def test_hooks_are_called() -> None:
+    x, norm = torch.randn(1, 30, 12), nn.LayerNorm(12)
+    for hooked in ('norm', '', 'conv1d'):
+        mixer, norm = build(), nn.LayerNorm(12)
+        module = norm if hooked == 'norm' else mixer.get_submodule(hooked)
+        module.register_forward_hook(lambda *_: None)
+        with torch.no_grad():
+            assert not mixer.add_in_place(x, norm, Workspace()), hooked
 
 
 @needs_kernels
@@ -132,22 +151,25 @@ def test_scan_in_place_with_a_bottleneck(shape: tuple[int, int, int], rank: int)
     ('rows', 'channels', 'outputs'),
     [(4096, 32, 48), (1024, 7, 5), (2050, 16, 1), (1031, 16, 8), (100, 16, 8), (1, 3, 2)],
 )
-@pytest.mark.parametrize('with_memory', [False, True])
-def test_product(rows: int, channels: int, outputs: int, with_memory: bool) -> None:
+@pytest.mark.parametrize('convolves', [False, True])
+def test_product(
+    monkeypatch: pytest.MonkeyPatch, rows: int, channels: int, outputs: int, convolves: bool
+) -> None:
+    monkeypatch.setattr(cpu_mixer, '_CONVOLVES', convolves)
     torch.manual_seed(0)
     x, weight = torch.randn(rows, channels), torch.randn(outputs, channels)
-    memory = torch.full((rows, outputs), torch.nan) if with_memory else None
     exact = x.double() @ weight.double().t()
     with torch.no_grad():
-        result = token_product(x, weight, memory)
+        result = cpu_mixer.token_product(x, weight, torch.full((rows, outputs), torch.nan))
     assert result.shape == (rows, outputs)
     assert result.stride(1) == 1 or outputs == 1
     assert (result - exact).norm() < 1e-6 * exact.norm()
 
 
-def test_large_results_go_into_the_memory_given() -> None:
-    """A fresh map of that size would be faulted in page by page."""
-    x, weight = torch.randn(1 << 14, 4), torch.randn(512, 4)
-    memory = torch.empty(1 << 14, 512)
-    with torch.no_grad():
-        assert token_product(x, weight, memory).data_ptr() == memory.data_ptr()
+@needs_kernels
+def test_the_same_with_products_as_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixer, x = build(), torch.randn(1, 1100, 12)
+    expected = mixed(mixer, x)
+    monkeypatch.setattr(cpu_mixer, '_CONVOLVES', True)
+    monkeypatch.setattr(cpu_mixer, '_MIN_ROWS', 1)
+    torch.testing.assert_close(mixed(mixer, x), expected)

@@ -11,7 +11,7 @@ from rs4d.ops import (
     Workspace,
     bidirectional_conv_silu,
     bidirectional_selective_scan,
-    inference_mixer,
+    in_place_mixer,
 )
 
 
@@ -71,19 +71,8 @@ class BidirectionalMambaMixer(nn.Module):
         # The inverse of softplus, so that softplus(bias) = dt.
         self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
 
-    def forward(self, x: Tensor, workspace: Workspace | None = None) -> Tensor:
-        """Mix tokens.
-
-        Args:
-            x: (B, L, embed_dims).
-            workspace: Memory to share with other mixers where no gradients are wanted.
-
-        Returns:
-            (B, L, embed_dims), in memory of its own.
-        """
-        mix = inference_mixer(x)
-        if mix is not None and self._is_plain():
-            return mix(x, self._weights(), workspace or Workspace())
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix tokens (B, L, embed_dims); the result lies in memory of its own."""
         u, z = self.in_proj(x).chunk(2, dim=-1)
         u = bidirectional_conv_silu(u, self.conv1d.weight.squeeze(1), self.conv1d.bias)
         dt, B, C = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
@@ -91,6 +80,23 @@ class BidirectionalMambaMixer(nn.Module):
         delta = F.linear(dt, self.dt_proj.weight)
         y = bidirectional_selective_scan(u, delta, self._A(), B, C, self.D, self.dt_proj.bias, z)
         return self.out_proj(y)
+
+    def add_in_place(self, x: Tensor, norm: nn.Module, workspace: Workspace) -> bool:
+        """Do ``x += self(norm(x))`` at one go, where there are no gradients and an engine can.
+
+        Args:
+            x: (B, L, embed_dims).
+            norm: Acts on each token alone.
+            workspace: Memory to share with other mixers.
+
+        Returns:
+            Whether it was done; if not, ``x`` is what it was.
+        """
+        add_mixed = in_place_mixer(x)
+        if add_mixed is None or not self._is_plain(norm):
+            return False
+        add_mixed(x, norm, self._weights(), workspace)
+        return True
 
     def _A(self) -> Tensor:
         return -torch.exp(self.A_log.float())
@@ -108,9 +114,10 @@ class BidirectionalMambaMixer(nn.Module):
             out_proj=self.out_proj.weight,
         )
 
-    def _is_plain(self) -> bool:
-        """Whether nobody would miss a call of a submodule: no hooks, no adapters in their places."""
+    def _is_plain(self, norm: nn.Module) -> bool:
+        """Whether nobody would miss a call of a module: no hooks, no adapters in their places."""
+        known = (BidirectionalMambaMixer, nn.Linear, nn.Conv1d, nn.LayerNorm)
         return all(
-            type(m) in (nn.Linear, nn.Conv1d) and not m._forward_hooks and not m._forward_pre_hooks
-            for m in self.children()
+            type(m) in known and not m._forward_hooks and not m._forward_pre_hooks
+            for m in (*self.modules(), norm)
         ) and all(type(p) is nn.Parameter for p in self.parameters())

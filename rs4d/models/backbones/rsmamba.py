@@ -167,15 +167,22 @@ class RSMamba(Encoder):
             if self.with_cp and torch.is_grad_enabled():
                 x = checkpoint(self._block, layer, x, use_reentrant=False)
             else:
-                x = self._block(layer, x, workspace)
+                x = self._block(layer, x, workspace)  # type: ignore[arg-type]
             if index in wanted:
-                out = self.ln1(x) if index == self.num_layers - 1 else x
+                if index == self.num_layers - 1:
+                    out = self.ln1(x)
+                else:  # without gradients the next block overwrites its input
+                    out = x if torch.is_grad_enabled() else x.clone()
                 maps[index] = out.transpose(1, 2).unflatten(2, grid)
         return finer, maps[self.out_indices[-1]], [maps[index] for index in indices]
 
-    def _block(self, layer: nn.Module, x: Tensor, workspace: Workspace | None = None) -> Tensor:
-        # In place: the mixer's output is needed by nobody else, and a fresh one costs page faults.
-        return layer(self.pre_norm(x), workspace).add_(x)
+    def _block(
+        self, layer: BidirectionalMambaMixer, x: Tensor, workspace: Workspace | None = None
+    ) -> Tensor:
+        if workspace is not None and layer.add_in_place(x, self.pre_norm, workspace):
+            return x
+        # In place: the mixer's output is needed by nobody else.
+        return layer(self.pre_norm(x)).add_(x)
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
         self.require_size(height, width)

@@ -2,10 +2,10 @@
 
 from . import library
 from .conv import conv_silu
-from .mixer import mixer
+from .mixer import add_mixed
 from .scan import scan
 
-__all__ = ['conv_silu', 'mixer', 'scan', 'unavailable_reason']
+__all__ = ['add_mixed', 'conv_silu', 'scan', 'unavailable_reason']
 
 # Found out once, at import: torch.compile traces the choice of an engine, but not a look at files.
 _UNAVAILABLE = library.unavailable_reason()

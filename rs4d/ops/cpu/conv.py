@@ -1,5 +1,7 @@
 """Depthwise convolution and SiLU in both directions by the C++ kernels, as a PyTorch operator."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,9 +19,16 @@ from .library import (
 )
 
 
-def _problem(x: Tensor, taps: Tensor, bias: Tensor | None, both: Tensor) -> Conv:
+def _problem(
+    x: Tensor,
+    taps: Tensor,
+    bias: Tensor | None,
+    both: Sequence[Tensor | None] | Tensor,
+    span: tuple[int, int] | None = None,
+) -> Conv:
     """Describe the problem; the tensors have to outlive its use. ``taps`` is (K, D)."""
     batch, length, channels = x.shape
+    first, last = span or (0, length)
     return Conv(
         batch=batch,
         length=length,
@@ -31,14 +40,31 @@ def _problem(x: Tensor, taps: Tensor, bias: Tensor | None, both: Tensor) -> Conv
         bias=pointer(bias),
         forward=rows(both[0]),
         backward=rows(both[1]),
+        first=first,
+        last=last,
         bfloat16=int(x.dtype == torch.bfloat16),
     )
 
 
-def conv_silu_into(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Convolve into given memory; arguments as `conv_silu`, ``out`` as its result."""
+def conv_silu_into(
+    out: Sequence[Tensor | None] | Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    span: tuple[int, int] | None = None,
+) -> None:
+    """Convolve into given memory; arguments as `conv_silu`.
+
+    Args:
+        out: Where both directions' results go, (B, L, D) each, or None for a direction to leave out.
+        x: As for `conv_silu`.
+        weight: Likewise.
+        bias: Likewise.
+        span: The first step that is wanted and the one behind the last, of which the results are. All
+            by default.
+    """
     x, taps, bias = adjacent(x), weight.t().contiguous(), contiguous(bias)
-    call(library().rs4d_conv_forward, _problem(x, taps, bias, out))
+    call(library().rs4d_conv_forward, _problem(x, taps, bias, out, span))
 
 
 @torch.library.custom_op('rs4d::conv_silu_cpu', mutates_args=())

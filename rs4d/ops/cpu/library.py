@@ -17,8 +17,8 @@ from torch import Tensor
 
 LIBRARY_VARIABLE = 'RS4D_CPU_KERNELS'
 # That of kernels.cpp.
-_ABI_VERSION = 2
-# The rows of `boundaries` are padded to whole vectors of any width.
+_ABI_VERSION = 3
+# The rows of states in memory are padded to whole vectors of any width.
 _CHANNEL_PADDING = 32
 
 
@@ -29,7 +29,7 @@ class Rows(ctypes.Structure):
 
 
 class Direction(ctypes.Structure):
-    """The inputs of one scan; ``boundaries`` may be null."""
+    """The inputs of one scan; ``boundaries`` and ``state`` may be null."""
 
     _fields_ = [
         ('u', Rows),
@@ -37,6 +37,7 @@ class Direction(ctypes.Structure):
         ('B', Rows),
         ('C', Rows),
         ('boundaries', c_void_p),
+        ('state', c_void_p),
         ('reverse', c_int64),
     ]
 
@@ -51,6 +52,8 @@ class Scan(ctypes.Structure):
         ('states', c_int64),
         ('threads', c_int64),
         ('directions', c_int64),
+        ('first', c_int64),
+        ('last', c_int64),
         ('softplus', c_int64),
         ('scale', c_double),
         ('A', c_void_p),
@@ -99,6 +102,8 @@ class Conv(ctypes.Structure):
         ('bias', c_void_p),
         ('forward', Rows),
         ('backward', Rows),
+        ('first', c_int64),
+        ('last', c_int64),
         ('bfloat16', c_int64),
     ]
 
@@ -220,8 +225,12 @@ def pointer(x: Tensor | None) -> int | None:
 def boundaries_size(u: Tensor, states: int) -> tuple[int, ...]:
     """Return the size of the states before each chunk of time, (S, B, chunks, N, D in whole vectors)."""
     directions, batch, length, channels = u.shape
-    padded = -(-channels // _CHANNEL_PADDING) * _CHANNEL_PADDING
-    return directions, batch, -(-length // chunk_steps()), states, padded
+    return directions, batch, -(-length // chunk_steps()), states, padded_channels(channels)
+
+
+def padded_channels(channels: int) -> int:
+    """Return the channels of states in memory: whole vectors of any width."""
+    return -(-channels // _CHANNEL_PADDING) * _CHANNEL_PADDING
 
 
 @functools.cache

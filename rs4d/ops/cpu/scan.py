@@ -44,7 +44,6 @@ def scan_into(
     reverse: bool = False,
     delta_weight: Tensor | None = None,
     boundaries: Tensor | None = None,
-    partial: Tensor | None = None,
 ) -> None:
     """Scan into given memory.
 
@@ -57,12 +56,44 @@ def scan_into(
             The kernel does that on its way, which saves writing and reading (S, B, L, D).
         boundaries: Memory of `boundaries_size` for each direction, where the states before each chunk
             of time shall go.
-        partial: Memory (B, L, D) in float32 for two directions in bfloat16; fresh by default.
     """
     tensors = _prepare(inputs)  # type: ignore[arg-type]
     weight = None if delta_weight is None else delta_weight.t().contiguous()
-    partial = _partial_for(y, tensors) if partial is None else partial
+    partial = _partial_for(y, tensors)
     problem = _problem(tensors, reverse, partial, boundaries, weight)
+    call(library().rs4d_scan_forward, problem, rows(y))
+
+
+def scan_span(
+    y: Tensor,
+    *inputs: Tensor | None,
+    index: int,
+    delta_weight: Tensor,
+    partial: Tensor,
+    state: Tensor,
+) -> None:
+    """Scan a span of steps in one of two directions.
+
+    All spans are to be scanned in direction 0, from the first one on, and then in direction 1, from the
+    last one back.
+
+    Args:
+        y: As for `scan_into`; written in direction 1.
+        *inputs: The span's part of what `scan_into` takes, of one direction.
+        index: The direction.
+        delta_weight: As for `scan_into`.
+        partial: The span's (B, L, D), float32, which direction 0 leaves to direction 1.
+        state: (B, N, D in whole vectors), float32, to begin each direction with zeros; it goes from
+            span to span.
+    """
+    tensors = _prepare(inputs)  # type: ignore[arg-type]
+    weight = delta_weight.t().contiguous()
+    problem = _problem(tensors, False, partial, None, weight)
+    problem.directions, problem.scale = 2, 0.5
+    problem.first, problem.last = index, index + 1
+    problem.direction[index] = problem.direction[0]
+    problem.direction[index].state = pointer(state)
+    problem.direction[index].reverse = index
     call(library().rs4d_scan_forward, problem, rows(y))
 
 
@@ -97,6 +128,8 @@ def _problem(
         states=A.shape[1],
         threads=num_threads(),
         directions=directions,
+        first=0,
+        last=directions,
         softplus=int(delta_bias is not None),
         scale=1 / directions,
         A=pointer(A),
@@ -113,6 +146,7 @@ def _problem(
         problem.direction[i] = Direction(
             *(rows(x[i]) for x in (u, delta, B, C)),
             pointer(boundaries[i]) if kept else None,  # type: ignore[index]
+            None,
             int(reverse or i == 1),
         )
     return problem

@@ -17,7 +17,10 @@ struct Conv {
     Rows x;
     const float* weight;  // (taps, channels)
     const float* bias;    // (channels) or null
-    Rows forward, backward;  // outputs, or their gradients
+    // Outputs, or their gradients. The forward pass makes rows [first, last) of the sequence, of which
+    // the first one is the outputs' first, and leaves out a direction without data.
+    Rows forward, backward;
+    std::int64_t first, last;
     std::int64_t bfloat16;   // 1: x, outputs and their gradients are Bf16, T below
 };
 
@@ -37,7 +40,7 @@ struct ConvBackwardTask {
 };
 
 RS4D_INLINE std::int64_t conv_blocks(const Conv& conv) {
-    return (conv.length + kConvRows - 1) / kConvRows;
+    return (conv.last - conv.first + kConvRows - 1) / kConvRows;
 }
 
 template <typename T>
@@ -61,30 +64,35 @@ RS4D_INLINE Vec<W> conv_at(const Conv& conv, std::int64_t taps, std::int64_t bat
     return sum;
 }
 
-// One row in both directions. Inlined with constant `taps` the loops over them unroll.
+// One row of one direction. Inlined with constant `taps` the loops over them unroll.
 template <int W, typename T, bool INSIDE>
-RS4D_INLINE void conv_both(const Conv& conv, std::int64_t taps, std::int64_t batch,
-                           std::int64_t row) {
-    T* forward = conv_row<T>(conv.forward, batch, row);
-    T* backward = conv_row<T>(conv.backward, batch, row);
+RS4D_INLINE void conv_to(const Rows& out, std::int64_t step, const Conv& conv, std::int64_t taps,
+                         std::int64_t batch, std::int64_t row) {
+    if (out.data == nullptr) return;
+    T* to = conv_row<T>(out, batch, row - conv.first);
     const auto silu_at = [&](std::int64_t channel,
                              std::int64_t lanes) __attribute__((always_inline)) {
-        const Vec<W> f = conv_at<W, T, INSIDE>(conv, taps, batch, row, -1, channel, lanes);
-        const Vec<W> b = conv_at<W, T, INSIDE>(conv, taps, batch, row, 1, channel, lanes);
-        store_lanes<W>(forward + channel, f * sigmoid<W>(f), lanes);
-        store_lanes<W>(backward + channel, b * sigmoid<W>(b), lanes);
+        const Vec<W> z = conv_at<W, T, INSIDE>(conv, taps, batch, row, step, channel, lanes);
+        store_lanes<W>(to + channel, z * sigmoid<W>(z), lanes);
     };
     std::int64_t channel = 0;
     for (; channel + W <= conv.channels; channel += W) silu_at(channel, W);
     if (channel < conv.channels) silu_at(channel, conv.channels - channel);
 }
 
+template <int W, typename T, bool INSIDE>
+RS4D_INLINE void conv_both(const Conv& conv, std::int64_t taps, std::int64_t batch,
+                           std::int64_t row) {
+    conv_to<W, T, INSIDE>(conv.forward, -1, conv, taps, batch, row);
+    conv_to<W, T, INSIDE>(conv.backward, 1, conv, taps, batch, row);
+}
+
 template <int W, typename T>
 RS4D_INLINE void conv_forward(const ConvForwardTask& task, std::int64_t number, float*) {
     const Conv& conv = *task.conv;
     const std::int64_t batch = number / conv_blocks(conv), halo = conv.taps - 1;
-    const std::int64_t first = number % conv_blocks(conv) * kConvRows;
-    const std::int64_t last = std::min(first + kConvRows, conv.length);
+    const std::int64_t first = conv.first + number % conv_blocks(conv) * kConvRows;
+    const std::int64_t last = std::min(first + kConvRows, conv.last);
     for (std::int64_t row = first; row < last; ++row) {
         if (row < halo || row + halo >= conv.length) {
             conv_both<W, T, false>(conv, conv.taps, batch, row);

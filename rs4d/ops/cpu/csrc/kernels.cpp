@@ -72,7 +72,7 @@ using rs4d::Scan;
 using rs4d::ScanGrads;
 
 // To be raised with every change of a structure or of what a function takes; library.py has the same.
-RS4D_API int rs4d_abi_version() { return 2; }
+RS4D_API int rs4d_abi_version() { return 3; }
 
 RS4D_API int rs4d_simd_level() { return rs4d::level; }
 

@@ -32,6 +32,9 @@ struct Direction {
     // States before each chunk, (batch, chunks, states, padded_channels). Written by the forward pass
     // unless null, read by the backward pass.
     float* boundaries;
+    // (batch, states, padded_channels), of the forward pass: the states before the first step, replaced
+    // by those behind the last one; null for zeros before and nothing kept.
+    float* state;
     std::int64_t reverse;  // 1: the scan starts at the last row
 };
 
@@ -39,6 +42,7 @@ struct Scan {
     std::int64_t batch, length, channels, states;
     std::int64_t threads;
     std::int64_t directions;  // 1 or 2, which are added up
+    std::int64_t first, last; // of the forward pass: directions [first, last) of them are run
     std::int64_t softplus;    // 1: delta = softplus(given + bias)
     double scale;             // of the directions' sum
     const float* A;           // (channels, states)

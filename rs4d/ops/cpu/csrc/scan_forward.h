@@ -142,11 +142,10 @@ RS4D_INLINE void look_ahead(const ForwardTask& task, std::int64_t index, std::in
     if (!leaves) ahead[3] = ask(scan.z, T{});
 }
 
-// The states of W channels as they are before a chunk; the last channels' also fill the padding, which
-// the backward pass reads in whole groups.
+// The states of W channels to memory (states, padded_channels); the last channels' also fill the padding,
+// which the backward pass reads in whole groups.
 template <int W>
-RS4D_INLINE void keep_boundary(const Scan& scan, const float* state, std::int64_t channel,
-                               float* kept) {
+RS4D_INLINE void keep_states(const Scan& scan, const float* state, std::int64_t channel, float* kept) {
     const std::int64_t padded = padded_channels(scan);
     const std::int64_t end = channel + W < scan.channels ? channel + W : padded;
     for (std::int64_t n = 0; n < scan.states; ++n) {
@@ -161,7 +160,7 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
     const std::int64_t batch = number / task.blocks, states = scan.states;
     std::int64_t first, last;
     part_of(vectors_of<W>(scan), task.blocks, number % task.blocks, first, last);
-    const std::int64_t per_vector = states * W;
+    const std::int64_t per_vector = states * W, kept_size = states * padded_channels(scan);
     float* A = scratch;
     float* h = A + (last - first) * per_vector;
     float* dt = h + (last - first) * per_vector;
@@ -186,9 +185,16 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                                    scan.channels - v * W));
         }
     }
-    for (std::int64_t index = 0; index < scan.directions; ++index) {
+    for (std::int64_t index = scan.first; index < scan.last; ++index) {
         const Direction& direction = scan.direction[index];
+        float* kept = direction.state == nullptr ? nullptr : direction.state + batch * kept_size;
         std::fill(h, h + (last - first) * per_vector, 0.0f);
+        for (std::int64_t v = first; kept != nullptr && v < last; ++v) {
+            for (std::int64_t n = 0; n < states; ++n) {
+                store<W>(h + (v - first) * per_vector + n * W,
+                         load<W>(kept + n * padded_channels(scan) + v * W));
+            }
+        }
         const std::int64_t chunk = direction.boundaries != nullptr ? kChunk : kLongChunk;
         for (std::int64_t first_step = 0; first_step < scan.length; first_step += chunk) {
             const std::int64_t steps = std::min(chunk, scan.length - first_step);
@@ -203,10 +209,9 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                 const std::int64_t channel = v * W;
                 float* state = h + (v - first) * per_vector;
                 if (direction.boundaries != nullptr) {
-                    keep_boundary<W>(scan, state, channel,
-                                     direction.boundaries +
-                                         (batch * chunks_of(scan) + first_step / kChunk) * states *
-                                             padded_channels(scan));
+                    keep_states<W>(scan, state, channel,
+                                   direction.boundaries +
+                                       (batch * chunks_of(scan) + first_step / kChunk) * kept_size);
                 }
                 const float dt_largest = read_tile<W, T>(
                     scan, direction, batch, first_step, steps, channel, bottleneck,
@@ -227,6 +232,9 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                 }
                 finish_tile<W, T>(task, index, batch, first_step, steps, channel, y);
             }
+        }
+        for (std::int64_t v = first; kept != nullptr && v < last; ++v) {
+            keep_states<W>(scan, h + (v - first) * per_vector, v * W, kept);
         }
     }
 }
