@@ -38,7 +38,7 @@ def _main(words: list[str]) -> int:
     cli = importlib.import_module('rs4d.cli')
     args = cli.parse(words)
     if not imported:
-        cli.wait_politely()
+        importlib.import_module('rs4d.cli.threads').set_threads()
         spec.loader.exec_module(sys.modules['rs4d'])
     return cli.run(args)
 

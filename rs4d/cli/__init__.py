@@ -57,17 +57,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(complete(words))
 
 
-def wait_politely() -> None:
-    """Let idle OpenMP threads sleep soon, unless the environment says how they wait.
-
-    By default they spin for long, which costs nothing on a quiet machine and, where something else
-    runs on the same cores, makes everything several times as slow. OpenMP reads the variables when
-    PyTorch is imported, so this has to come before.
-    """
-    if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'} & os.environ.keys():
-        os.environ['GOMP_SPINCOUNT'] = '10000'
-
-
 def run(args: argparse.Namespace) -> int:
     """Run a sub-command, as `parse` returned it, and end it as its user would like.
 
