@@ -11,6 +11,11 @@ ensure_mmcv_ops()
 quiet_others()
 name_configs_of('rs4d')
 
+# Behind ensure_mmcv_ops, as it imports MMDetection.
+from .compat.mask_resizing import resize_masks_by_centres  # noqa: E402
+
+resize_masks_by_centres()
+
 from . import datasets, distillation, engine, evaluation, models, visualization  # noqa: E402
 
 __version__ = '0.1.0'

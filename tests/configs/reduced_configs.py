@@ -58,8 +58,6 @@ def reduce_model(model: dict[str, Any], size: int) -> None:
             node['num_inputs'] = len(BLOCKS)
             if 'in_indices' in node:
                 node['in_indices'] = BLOCKS
-        elif kind == 'RTMDetSepBNHead':
-            node['exp_on_reg'] = True  # an untrained head's boxes would have no size
         elif kind == 'SOLOV2Head':
             node['feat_channels'] = 64
         for key, most in LIMITS.items():

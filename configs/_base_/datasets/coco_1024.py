@@ -21,10 +21,9 @@ train_pipeline = [
         keep_ratio=True,
     ),
     dict(
-        type='RandomCrop',
+        type='CropKeepingBoxes',
         crop_size='${image_size}',
         crop_type='absolute',
-        recompute_bbox=True,
         allow_negative_crop=True,
     ),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-5, 1e-5), by_mask=True),

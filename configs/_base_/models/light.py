@@ -24,6 +24,7 @@ model = dict(
         feat_channels='${width}',
         stacked_convs=2,
         act_cfg=dict(type='ReLU', inplace=True),
+        exp_on_reg=True,  # boxes of all sizes are as easy to begin with
         share_conv=False,  # separable convolutions have few weights
         use_depthwise=True,
         with_objectness=False,

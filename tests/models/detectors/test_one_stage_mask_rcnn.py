@@ -26,7 +26,6 @@ def model() -> nn.Module:
     cfg.model.backbone.update(depth=18, init_cfg=None)
     cfg.model.neck.in_channels = (64, 128, 256, 512)
     cfg.model.test_cfg.update(score_thr=0.0, max_per_img=7)
-    cfg.model.bbox_head.exp_on_reg = True  # an untrained head's boxes would have no size
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg.model).train()
