@@ -1,8 +1,9 @@
 """The command line: one module a sub-command, and nothing heavy imported before it runs.
 
 A module has a docstring, which is its help; ``add_arguments``; ``run``, which imports what it needs,
-does the work and returns an exit code or None for 0; and ``interrupted`` where there is something to
-say after Ctrl-C. ``tools/rs4d_command.py`` starts all of them.
+does the work and returns an exit code or None for 0; ``interrupted`` where there is something to say
+after Ctrl-C; and ``complete`` where its words may be written in more than one way.
+``tools/rs4d_command.py`` starts all of them.
 """
 
 import argparse
@@ -54,6 +55,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         )
         module.add_arguments(own)
         own.set_defaults(command=module)
+        if words[:1] == [name] and hasattr(module, 'complete'):
+            words = [name, *module.complete(list(words[1:]))]
     return parser.parse_args(complete(words))
 
 
