@@ -28,7 +28,7 @@ std::atomic<int> level{machine_level()};
 
 }  // namespace
 
-// Defines name_for(level): kernel<width, T> for each instruction set.
+// Defines name_for(level): kernel<width, T> for each instruction set, T a type of numbers where it has one.
 #if defined(__x86_64__)
 #define RS4D_TARGET_1 __attribute__((target("avx2,fma")))
 #define RS4D_TARGET_2 __attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")))
@@ -53,15 +53,13 @@ std::atomic<int> level{machine_level()};
     static Task name##_for(int) { return name##_0; }
 #endif
 
-RS4D_KERNEL(scan_forward, forward_task, ForwardTask, float)
-RS4D_KERNEL(scan_forward_bf16, forward_task, ForwardTask, Bf16)
-RS4D_KERNEL(scan_backward, backward_task, BackwardTask, float)
-RS4D_KERNEL(scan_backward_bf16, backward_task, BackwardTask, Bf16)
+RS4D_KERNEL(scan_forward, forward_task, ForwardTask, void)
+RS4D_KERNEL(scan_backward, backward_task, BackwardTask, void)
 RS4D_KERNEL(conv_forward, conv_forward, ConvForwardTask, float)
 RS4D_KERNEL(conv_forward_bf16, conv_forward, ConvForwardTask, Bf16)
 RS4D_KERNEL(conv_backward, conv_backward, ConvBackwardTask, float)
 RS4D_KERNEL(conv_backward_bf16, conv_backward, ConvBackwardTask, Bf16)
-RS4D_KERNEL(exp_loop, exp_loop, ExpTask, float)
+RS4D_KERNEL(exp_loop, exp_loop, ExpTask, void)
 
 }  // namespace rs4d
 
@@ -89,9 +87,7 @@ RS4D_API int rs4d_scan_forward(const Scan* scan, const Rows* y) {
     const std::int64_t vectors = (scan->channels + 15) / 16;
     const std::int64_t wanted = (4 * scan->threads + scan->batch - 1) / scan->batch;
     const ForwardTask task{scan, *y, std::max<std::int64_t>(1, std::min(vectors, wanted))};
-    const rs4d::Task kernel = scan->bfloat16 ? rs4d::scan_forward_bf16_for(rs4d::level)
-                                          : rs4d::scan_forward_for(rs4d::level);
-    return rs4d::run_tasks(kernel, &task, scan->batch * task.blocks,
+    return rs4d::run_tasks(rs4d::scan_forward_for(rs4d::level), &task, scan->batch * task.blocks,
                            scan->threads, rs4d::forward_scratch<16>(*scan, task.blocks));
 }
 
@@ -108,9 +104,7 @@ RS4D_API int rs4d_scan_backward(const Scan* scan, const ScanGrads* grads) {
     const std::int64_t groups = rs4d::groups_of<16>(*scan);
     const std::int64_t scratch = rs4d::BackwardScratch<16>::size(
         *scan, (groups + grads->blocks - 1) / grads->blocks);
-    const rs4d::Task kernel = scan->bfloat16 ? rs4d::scan_backward_bf16_for(rs4d::level)
-                                          : rs4d::scan_backward_for(rs4d::level);
-    return rs4d::run_tasks(kernel, &task,
+    return rs4d::run_tasks(rs4d::scan_backward_for(rs4d::level), &task,
                            scan->batch * grads->blocks, scan->threads, scratch);
 }
 

@@ -60,6 +60,13 @@ struct Scan {
     Direction direction[2];
 };
 
+// Calls a function with a number of the sequences' type. What computes does not know of it, and so is
+// compiled once.
+template <typename F>
+RS4D_INLINE auto with_type(const Scan& scan, F function) {
+    return scan.bfloat16 ? function(Bf16{}) : function(float{});
+}
+
 struct DirectionGrads {
     Rows u, delta;
     // Sums over the channels of one block, (blocks, batch, length, states).

@@ -318,7 +318,7 @@ RS4D_INLINE void look_ahead(const BackwardTask& task, const TilePlace& place,
     }
 }
 
-template <int W, typename T>
+template <int W>
 RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index,
                                     std::int64_t batch, std::int64_t block, std::int64_t first,
                                     std::int64_t last, const BackwardScratch<W>& scratch,
@@ -334,14 +334,16 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
         TilePlace place{index, batch, chunk * kChunk, 0, 0};
         place.steps = std::min(kChunk, scan.length - place.first_step);
         const auto rows = [&](const Rows& array, float* out) __attribute__((always_inline)) {
-            load_rows<T>(scan, array, direction, batch, place.first_step, place.steps, states, out);
+            with_type(scan, [&](auto number) __attribute__((always_inline)) {
+                load_rows<decltype(number)>(scan, array, direction, batch, place.first_step,
+                                            place.steps, states, out);
+            });
         };
         rows(direction.B, scratch.B);
         rows(direction.C, scratch.C);
         std::fill(scratch.sums, scratch.sums + pairs_of(scan) * kChunk * W, 0.0f);
         for (std::int64_t group = 0; group < last - first; ++group) {
             place.channel = (first + group) * G;
-            const float dt_largest = load_tile<W, T>(task, place, scratch);
             Ahead ahead[kBackwardAheads];
             TilePlace next = place;
             next.channel += G;
@@ -349,7 +351,11 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
                 next.channel = first * G;
                 next.first_step -= kChunk;
             }
-            look_ahead<T>(task, next, ahead);
+            const float dt_largest =
+                with_type(scan, [&](auto number) __attribute__((always_inline)) {
+                    look_ahead<decltype(number)>(task, next, ahead);
+                    return load_tile<W, decltype(number)>(task, place, scratch);
+                });
             const float* start =
                 direction.boundaries + (batch * chunks + chunk) * states * padded + place.channel;
             const auto run = [&](std::int64_t n, auto count, auto with_y,
@@ -377,8 +383,10 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
             } else {
                 safe ? run_all(no, no) : run_all(no, yes);
             }
-            store_tile<W, T>(task, place, scratch, scratch.D_grad + group * G,
-                          scratch.bias_grad + group * G);
+            with_type(scan, [&](auto number) __attribute__((always_inline)) {
+                store_tile<W, decltype(number)>(task, place, scratch, scratch.D_grad + group * G,
+                                                scratch.bias_grad + group * G);
+            });
         }
         const std::int64_t part = (block * scan.batch + batch) * scan.length * states;
         store_sums<W>(scan, direction, place.first_step, place.steps, scratch.sums, out.B + part,
@@ -386,7 +394,7 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
     }
 }
 
-template <int W, typename T>
+template <int W, typename>
 RS4D_INLINE void backward_task(const BackwardTask& task, std::int64_t number, float* memory) {
     constexpr std::int64_t G = BackwardScratch<W>::G;
     const Scan& scan = *task.scan;
@@ -408,7 +416,7 @@ RS4D_INLINE void backward_task(const BackwardTask& task, std::int64_t number, fl
     // A_grad, carry, D_grad and bias_grad are adjacent.
     std::fill(scratch.A_grad, scratch.B, 0.0f);
     for (std::int64_t index = 0; index < scan.directions; ++index) {
-        backward_direction<W, T>(task, index, batch, block, first, last, scratch,
+        backward_direction<W>(task, index, batch, block, first, last, scratch,
                               largest_lane<W>(largest));
     }
     for (std::int64_t group = first; group < last; ++group) {

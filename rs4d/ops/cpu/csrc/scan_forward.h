@@ -154,7 +154,7 @@ RS4D_INLINE void keep_states(const Scan& scan, const float* state, std::int64_t 
     }
 }
 
-template <int W, typename T>
+template <int W, typename>
 RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, float* scratch) {
     const Scan& scan = *task.scan;
     const std::int64_t batch = number / task.blocks, states = scan.states;
@@ -200,7 +200,10 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
             const std::int64_t steps = std::min(chunk, scan.length - first_step);
             const auto rows = [&](const Rows& array, std::int64_t count, float* out)
                                   __attribute__((always_inline)) {
-                load_rows<T>(scan, array, direction, batch, first_step, steps, count, out);
+                with_type(scan, [&](auto number) __attribute__((always_inline)) {
+                    load_rows<decltype(number)>(scan, array, direction, batch, first_step, steps,
+                                                count, out);
+                });
             };
             rows(direction.B, states, B);
             rows(direction.C, states, C);
@@ -213,12 +216,17 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                                    direction.boundaries +
                                        (batch * chunks_of(scan) + first_step / kChunk) * kept_size);
                 }
-                const float dt_largest = read_tile<W, T>(
-                    scan, direction, batch, first_step, steps, channel, bottleneck,
-                    delta_weight + (v - first) * scan.delta_rank * W, dt, du, y);
                 const bool at_end = v + 1 == last;
-                look_ahead<T>(task, index, batch, first_step + at_end * chunk, chunk,
-                           at_end ? first * W : channel + W, ahead);
+                const auto read = [&](auto number) __attribute__((always_inline)) {
+                    using T = decltype(number);
+                    look_ahead<T>(task, index, batch, first_step + at_end * chunk, chunk,
+                                  at_end ? first * W : channel + W, ahead);
+                    return read_tile<W, T>(scan, direction, batch, first_step, steps, channel,
+                                           bottleneck,
+                                           delta_weight + (v - first) * scan.delta_rank * W, dt, du,
+                                           y);
+                };
+                const float dt_largest = with_type(scan, read);
                 const auto advance_tile = [&](auto clamp) __attribute__((always_inline)) {
                     advance_all<W, decltype(clamp)::value>(
                         states, steps, W, dt, du, y, B, C, A + (v - first) * per_vector, state, W,
@@ -230,7 +238,10 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                 } else {
                     advance_tile(std::true_type{});
                 }
-                finish_tile<W, T>(task, index, batch, first_step, steps, channel, y);
+                with_type(scan, [&](auto number) __attribute__((always_inline)) {
+                    finish_tile<W, decltype(number)>(task, index, batch, first_step, steps, channel,
+                                                     y);
+                });
             }
         }
         for (std::int64_t v = first; kept != nullptr && v < last; ++v) {
