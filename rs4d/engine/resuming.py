@@ -10,6 +10,11 @@ from rs4d.errors import UserError, some
 # version to version are not among them.
 _KINDS = {'betas', 'momentum', 'alpha', 'rho', 'lambd', 'etas', 'lr_decay'}
 
+# Settings of schedules that stand in their states beside how far they are.
+_SCHEDULE = {
+    *('T_max', 'begin', 'end', 'eta_min', 'eta_min_ratio', 'start_factor', 'end_factor', 'gamma'),
+    *('milestones', 'factor', 'power', 'step_size', 'base_values'),
+}
 
 # What MMEngine takes out of a checkpoint without asking.
 _NEEDED = (
@@ -56,6 +61,33 @@ def require_same_training(
     lists = isinstance(saved, list) and isinstance(schedulers, list)
     if lists and [*map(_keys, saved)] != [_keys(own.state_dict()) for own in schedulers]:
         _refuse(path, 'was written by a training with other schedules (param_scheduler)')
+
+
+def kept_schedules(checkpoint: Mapping[str, Any], schedulers: Any) -> list[str]:
+    """Say what of a training's schedules a checkpoint's states replace, as MMEngine loads them.
+
+    Args:
+        checkpoint: What was read, of a training with the same kinds of schedules.
+        schedulers: The training's schedules, built.
+
+    Returns:
+        One phrase for each setting that differs, such as ``'T_max 100 instead of 200'``.
+    """
+    saved = checkpoint.get('param_schedulers')
+    if not isinstance(saved, list) or not isinstance(schedulers, list):
+        return []
+    found: dict[str, None] = {}
+    for theirs, scheduler in zip(saved, schedulers, strict=False):
+        ours = scheduler.state_dict()
+        for name in _SCHEDULE & theirs.keys() & ours.keys():
+            if theirs[name] != ours[name]:
+                label = 'the rate' if name == 'base_values' else name
+                found[f'{label} {_plain(theirs[name])} instead of {_plain(ours[name])}'] = None
+    return sorted(found)
+
+
+def _plain(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value
 
 
 def _inside(content: Any, key: str) -> Any:

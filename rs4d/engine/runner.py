@@ -23,7 +23,7 @@ from rs4d.files import FileWriteError, remove_parts, written_whole
 from .distributed import init_on_cpu
 from .precision import predict_in_dtype, train_in_dtype
 from .resumable_train_loop import ResumableTrainLoop
-from .resuming import require_same_training
+from .resuming import kept_schedules, require_same_training
 from .terminal import shorten_terminal
 
 
@@ -134,6 +134,13 @@ class AtomicRunner(Runner):
             checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         if self._resuming:
             require_same_training(checkpoint, filename, self.optim_wrapper, self.param_schedulers)
+            kept = kept_schedules(checkpoint, self.param_schedulers)
+            if kept:
+                self.logger.warning(
+                    f'A resumed training keeps the schedule that it was started with: '
+                    f"{', '.join(kept)} as in the config. To train by the config's, start anew from "
+                    f'its weights: without --resume and with --cfg-options load_from={filename}.'
+                )
             # MMEngine would run it, as the Python that it is, to look for a list of GPUs.
             checkpoint['meta'].pop('config', None)
         self._training_state = (checkpoint.get('meta') or {}).get('training_state')
