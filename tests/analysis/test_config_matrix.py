@@ -73,8 +73,9 @@ def test_names_of_configs_agree_with_their_content() -> None:
         if path.parent.name == 'rs4d':
             assert row.head == heads.get(part, part), path
             size = method.removeprefix('rs4d-')
+            stem = ' behind a stem' if part == 'light' else ''
             assert row.backbone == (
-                'RSMamba, 6 blocks of 192' if size.startswith('tiny') else f'RSMamba-{size}'
+                f'RSMamba, 6 blocks of 192{stem}' if size.startswith('tiny') else f'RSMamba-{size}'
             )
         if path.parent.name == 'baselines':
             assert row.backbone == dict(r50='ResNet-50').get(part, 'SAM ViT-B'), path
