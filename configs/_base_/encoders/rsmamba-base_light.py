@@ -2,14 +2,7 @@
 _base_ = './rsmamba-base.py'
 
 neck = [
-    dict(
-        type='RSFeatureAggregator',
-        in_channels='${embed_dims}',
-        num_inputs='${num_maps}',
-        hidden_channels=32,
-        out_channels=128,
-        norm_cfg=dict(type='LN2d'),
-    ),
+    dict(_base_.neck[0], out_channels=128),
     dict(
         type='LightFPN',
         in_channels=128,

@@ -53,8 +53,6 @@ class BoxMaskRoIHead(StandardRoIHead):
             moved = boxes + sides * torch.empty_like(boxes).uniform_(-self.jitter, self.jitter)
             assigned = AssignResult(count, order + 1, None, labels=item.labels[order])
             samples.append(PseudoSampler().sample(assigned, InstanceData(priors=moved), item))
-        if sum(len(sample.pos_priors) for sample in samples) == 0:
-            return {'loss_mask': sum((p * 0).sum() for p in self.parameters()) + x[0].sum() * 0}
         predictions = self._mask_forward(x, bbox2roi([sample.pos_priors for sample in samples]))
         return self.mask_head.loss_and_target(
             predictions['mask_preds'], samples, instances, self.train_cfg

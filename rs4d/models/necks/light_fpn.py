@@ -60,7 +60,6 @@ class LightFPN(BaseModule):
                 f'as many as maps come in, and out_strides={self.out_strides} powers of two, each '
                 'twice the one before, with the in_strides among them.'
             )
-        arguments: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.laterals = nn.ModuleList(
             ConvModule(channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
             for channels in self.in_channels
@@ -86,7 +85,8 @@ class LightFPN(BaseModule):
                 3,
                 stride=2 if stride > coarsest else 1,
                 padding=1,
-                **arguments,
+                norm_cfg=norm_cfg,
+                act_cfg=act_cfg,
             )
             for stride in self.out_strides
         )
