@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mmengine.logging import print_log
-from torch import Tensor, bfloat16, dtype, float64
+from torch import Tensor, bfloat16, dtype, float16, float64
 
 from rs4d.errors import UserError
 
@@ -61,7 +61,7 @@ ENGINES: dict[str, Engine] = {
         cpu.add_mixed,
         device='cpu',
         unavailable_reason=cpu.unavailable_reason,
-        low_types=frozenset({bfloat16}),
+        low_types=frozenset({bfloat16, float16}),
     ),
     'cuda': Engine(
         cuda.scan, cuda.conv_silu, device='cuda', unavailable_reason=cuda.unavailable_reason

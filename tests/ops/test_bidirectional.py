@@ -99,20 +99,21 @@ def test_convolution_without_bias(engine: str) -> None:
     assert_matches(bidirectional_conv_silu, conv_inputs(2, 30, 5)[:2], engine)
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('engine', ENGINES)
-def test_half_precision_is_rounded_only_at_the_edge(engine: str) -> None:
+def test_half_precision_is_rounded_only_at_the_edge(engine: str, dtype: torch.dtype) -> None:
     for function, drawn in (
         (bidirectional_selective_scan, scan_inputs(1, 50, 8)),
         (bidirectional_conv_silu, conv_inputs(1, 50, 8)),
     ):
-        low = [x.bfloat16().requires_grad_() for x in drawn]
+        low = [x.to(dtype).requires_grad_() for x in drawn]
         exact = [x.detach().float().requires_grad_() for x in low]
         got, expected = function(*low, engine=engine), function(*exact, engine=engine)
-        weight = torch.randn(got.shape).bfloat16()
+        weight = torch.randn(got.shape).to(dtype)
         gradients = torch.autograd.grad(got, low, weight)
         exact_gradients = torch.autograd.grad(expected, exact, weight.float())
         for x, y in zip((got, *gradients), (expected, *exact_gradients), strict=True):
-            assert torch.equal(x, y.bfloat16())
+            assert torch.equal(x, y.to(dtype))
 
 
 @pytest.mark.skipif('cpu' not in ENGINES, reason='the C++ kernels are not built')

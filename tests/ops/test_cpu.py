@@ -13,6 +13,7 @@ from rs4d.ops.cpu import library
 pytestmark = pytest.mark.skipif(
     library.unavailable_reason() is not None, reason=str(library.unavailable_reason())
 )
+HALF = (torch.bfloat16, torch.float16)
 NAMES = ('y', 'u', 'delta', 'A', 'B', 'C', 'D')
 
 
@@ -204,26 +205,68 @@ def test_forked_process_starts_no_threads(threads: None) -> None:
 
 
 @pytest.mark.parametrize('shape', [(1, 1, 1, 1), (2, 63, 3, 16), (2, 130, 100, 19)])
-def test_bfloat16_is_float32_rounded_at_the_edge(
-    simd_level: int, shape: tuple[int, int, int, int]
+@pytest.mark.parametrize('dtype', HALF, ids=str)
+def test_half_precision_is_float32_rounded_at_the_edge(
+    simd_level: int, shape: tuple[int, int, int, int], dtype: torch.dtype
 ) -> None:
     """Values and gradients, to the last bit."""
     u, delta, A, B, C, D = inputs(*shape)
-    low = [x.bfloat16() for x in (u, delta, B, C)]
+    low = [x.to(dtype) for x in (u, delta, B, C)]
     got = run('cpu', [*low[:2], A, *low[2:], D], True)
     u, delta, B, C = (x.float() for x in low)
-    weight = torch.sin(torch.arange(u.numel(), dtype=torch.float64)).view(u.shape).bfloat16()
+    weight = torch.sin(torch.arange(u.numel(), dtype=torch.float64)).view(u.shape).to(dtype)
     leaves = [x.requires_grad_() for x in (u, delta, A, B, C, D)]
     y = selective_scan(*leaves, reverse=True, engine='cpu')
     expected = [y, *torch.autograd.grad(y, leaves, weight.float())]
     for name, x, exact in zip(NAMES, got, expected, strict=True):
-        assert x.dtype == (torch.float32 if name in 'AD' else torch.bfloat16)
+        assert x.dtype == (torch.float32 if name in 'AD' else dtype)
         assert torch.equal(x, exact.to(x.dtype)), name
 
 
-def test_what_is_not_finite_stays_so_in_bfloat16(simd_level: int) -> None:
+def every_value(dtype: torch.dtype) -> Tensor:
+    return torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype)
+
+
+def assert_same_numbers(got: Tensor, expected: Tensor) -> None:
+    """All NaN are one, the two zeros are not."""
+    assert got.dtype == expected.dtype
+    torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True)
+    zero = expected == 0
+    assert torch.equal(got[zero].signbit(), expected[zero].signbit())
+
+
+@pytest.mark.parametrize('dtype', HALF, ids=str)
+def test_every_value_is_read_as_pytorch_reads_it(simd_level: int, dtype: torch.dtype) -> None:
+    """The gradient of D is u, where that of y is 1."""
+    u = every_value(dtype).view(1, 1, -1)
+    D, one = torch.zeros(u.numel(), requires_grad=True), torch.ones(1, 1, 1, dtype=dtype)
+    y = selective_scan(u, torch.zeros_like(u), -torch.ones(u.numel(), 1), one, one, D, engine='cpu')
+    (got,) = torch.autograd.grad(y, D, torch.ones_like(y))
+    assert_same_numbers(got, u.flatten().float() + 0)  # it is added to 0, which -0 becomes
+
+
+@pytest.mark.parametrize('dtype', HALF, ids=str)
+def test_numbers_are_rounded_as_pytorch_rounds_them(simd_level: int, dtype: torch.dtype) -> None:
+    """Every value, those halfway to the next ones, and both's neighbours; y is D, where u is 1."""
+    exact = every_value(dtype).float()
+    near = exact[exact.isfinite()].view(torch.int32)
+    # Half of the distance between two of the type's numbers, in units of a float's last place.
+    half = 2**15 if dtype == torch.bfloat16 else 2**12
+    near = torch.cat([near + shift for shift in (-1, 1, half - 1, half, half + 1)])
+    # And where numbers of the type lie as far apart as its smallest ones.
+    steps = torch.arange(4096) * torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps / 2
+    D = torch.cat([exact, near.view(torch.float32), steps, -steps])
+    u = torch.ones(1, 1, D.numel(), dtype=dtype)
+    one = torch.ones(1, 1, 1, dtype=dtype)
+    # The state is 0; times -1, so that -0 stays.
+    got = selective_scan(u, u * 0, -torch.ones(D.numel(), 1), one, -one, D, engine='cpu')
+    assert_same_numbers(got.flatten(), D.to(dtype))
+
+
+@pytest.mark.parametrize('dtype', HALF, ids=str)
+def test_what_is_not_finite_stays_so_in_half_precision(simd_level: int, dtype: torch.dtype) -> None:
     x = torch.tensor([float('nan'), float('inf'), -float('inf'), 3.3e38, 1e-40, -0.0] * 6)
-    x = x.view(1, 6, 6).bfloat16()
+    x = x.view(1, 6, 6).to(dtype)
     taps = torch.ones(6, 1)
     got, expected = (
         bidirectional_conv_silu(x, taps, engine=engine) for engine in ('cpu', 'chunked')

@@ -63,8 +63,9 @@ def test_half_precision_parameters_of_the_scan_are_converted() -> None:
 
 @needs_kernels
 @pytest.mark.parametrize('autocast', [False, True])
-def test_bfloat16_all_the_way(autocast: bool) -> None:
-    """In place and with gradients, and all that leaves or enters a kernel is bfloat16."""
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_all_the_way(dtype: torch.dtype, autocast: bool) -> None:
+    """In place and with gradients, and all that leaves or enters a kernel is in half precision."""
     mixer, x = build(), torch.randn(2, 70, 12)
     norm = nn.LayerNorm(12)
     with use_engine('reference'):
@@ -72,16 +73,19 @@ def test_bfloat16_all_the_way(autocast: bool) -> None:
         normed = build().double()(norm.double()(x.double()))
     norm = norm.float()
     if not autocast:
-        mixer, x, norm = mixer.bfloat16(), x.bfloat16(), norm.bfloat16()
-    with torch.autocast('cpu', enabled=autocast):
+        mixer, x, norm = mixer.to(dtype), x.to(dtype), norm.to(dtype)
+    # float16 has 3 more bits.
+    exactness = 1 if dtype == torch.bfloat16 else 1 / 8
+    with torch.autocast('cpu', dtype, enabled=autocast):
         in_place = mixed(mixer, x, norm)
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
             trained = mixer(x)
             trained.sum().backward()
     assert in_place.dtype == x.dtype
-    assert (in_place - (x + normed)).norm() < (4e-3 if autocast else 1.5e-2) * (x + normed).norm()
-    assert trained.dtype == torch.bfloat16
-    assert (trained - expected).norm() < 1.5e-2 * expected.norm()
+    tolerance = exactness * (4e-3 if autocast else 1.5e-2)
+    assert (in_place - (x + normed)).norm() < tolerance * (x + normed).norm()
+    assert trained.dtype == dtype
+    assert (trained - expected).norm() < exactness * 1.5e-2 * expected.norm()
     cast = [x.input_shapes[0] for x in seen.events() if x.name == 'aten::_to_copy']
     # A token's channels, once in and once out; else only parameters and sums over channels.
     assert not [shape for shape in cast if shape[-1:] == [20] and len(shape) > 2]
@@ -97,11 +101,10 @@ def test_runs_only_where_nobody_can_tell() -> None:
         assert in_place_mixer(x[:0]) is None
         assert in_place_mixer(x.transpose(1, 2)) is None
         assert in_place_mixer(x.to('meta')) is None
-        assert in_place_mixer(x.half()) is None
-        with torch.autocast('cpu'):
-            assert in_place_mixer(x) is not None
-        with torch.autocast('cpu', torch.float16):
-            assert in_place_mixer(x) is None
+        assert in_place_mixer(x.half()) is not None
+        for dtype in (torch.bfloat16, torch.float16):
+            with torch.autocast('cpu', dtype):
+                assert in_place_mixer(x) is not None
         with use_engine('chunked'):
             assert in_place_mixer(x) is None
 

@@ -14,6 +14,7 @@ from .library import (
     empty,
     library,
     num_threads,
+    number_type,
     pointer,
     rows,
 )
@@ -42,7 +43,7 @@ def _problem(
         backward=rows(both[1]),
         first=first,
         last=last,
-        bfloat16=int(x.dtype == torch.bfloat16),
+        type=number_type(x),
     )
 
 
@@ -72,7 +73,7 @@ def conv_silu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute ``rs4d.ops.bidirectional_conv_silu`` on the CPU.
 
     Args:
-        x: (B, L, D), float32 or bfloat16.
+        x: (B, L, D), float32, bfloat16 or float16.
         weight: (D, K), float32.
         bias: (D,) or None, float32.
 

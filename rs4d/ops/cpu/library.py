@@ -17,7 +17,9 @@ from torch import Tensor
 
 LIBRARY_VARIABLE = 'RS4D_CPU_KERNELS'
 # That of kernels.cpp.
-_ABI_VERSION = 3
+_ABI_VERSION = 4
+# The types of sequences, in the order of simd.h.
+_TYPES = (torch.float32, torch.bfloat16, torch.float16)
 # The rows of states in memory are padded to whole vectors of any width.
 _CHANNEL_PADDING = 32
 
@@ -61,7 +63,7 @@ class Scan(ctypes.Structure):
         ('delta_bias', c_void_p),
         ('delta_rank', c_int64),
         ('delta_weight', c_void_p),
-        ('bfloat16', c_int64),
+        ('type', c_int64),
         ('z', Rows),
         ('partial', Rows),
         ('direction', Direction * 2),
@@ -104,7 +106,7 @@ class Conv(ctypes.Structure):
         ('backward', Rows),
         ('first', c_int64),
         ('last', c_int64),
-        ('bfloat16', c_int64),
+        ('type', c_int64),
     ]
 
 
@@ -215,6 +217,11 @@ def rows(x: Tensor | None) -> Rows:
     if x is None:
         return Rows(None, 0, 0)
     return Rows(x.data_ptr(), x.stride(0), x.stride(1))
+
+
+def number_type(x: Tensor) -> int:
+    """Return the kernels' number for a tensor's type."""
+    return _TYPES.index(x.dtype)
 
 
 def pointer(x: Tensor | None) -> int | None:

@@ -33,7 +33,7 @@ def add_mixed(
     """Add to tokens what the mixer makes of them behind the norm.
 
     Args:
-        x: (B, L, E), contiguous, float32 or bfloat16; overwritten.
+        x: (B, L, E), contiguous, float32, bfloat16 or float16; overwritten.
         norm: Acts on each token alone; called with some at a time.
         weights: The mixer's, of any type.
         workspace: Overwritten.
@@ -118,7 +118,7 @@ def token_product(x: Tensor, weight: Tensor, memory: Tensor) -> Tensor:
     rows, channels = x.shape
     # Pixels in rows of one would not be known as channels last.
     width = math.gcd(rows, 64)
-    # Products in bfloat16 are oneDNN's as it is.
+    # Products in bfloat16 and float16 are oneDNN's as it is.
     if not _CONVOLVES or x.dtype != torch.float32 or width == 1 or rows < _MIN_ROWS:
         return torch.mm(x, weight.t(), out=memory)
     pixels = x.view(1, rows // width, width, channels).permute(0, 3, 1, 2)

@@ -20,6 +20,7 @@ from .library import (
     empty,
     library,
     num_threads,
+    number_type,
     pointer,
     rows,
 )
@@ -30,7 +31,7 @@ Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | N
 def scan(*tensors: Tensor | None, reverse: bool) -> Tensor:
     """Scan on the CPU; arguments and result as `rs4d.ops.definition.scan_by`.
 
-    Sequences are float32 or all bfloat16, parameters float32; inside all is float32.
+    Sequences are all float32, bfloat16 or float16, parameters float32; inside all is float32.
     """
     differentiates = torch.is_grad_enabled() and any(
         x is not None and x.requires_grad for x in tensors
@@ -137,7 +138,7 @@ def _problem(
         delta_bias=pointer(delta_bias),
         delta_rank=0 if delta_weight is None else delta_weight.shape[0],
         delta_weight=pointer(delta_weight),
-        bfloat16=int(u.dtype == torch.bfloat16),
+        type=number_type(u),
         z=rows(z),
         partial=rows(partial),
     )

@@ -1,6 +1,10 @@
 // The C ABI: each entry picks the widest kernel that the machine can run.
 #include <atomic>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "conv_silu.h"
 #include "parallel.h"
 #include "scan_backward.h"
@@ -11,11 +15,14 @@
 namespace rs4d {
 namespace {
 
-// Instruction sets: 0 baseline (SSE2, NEON), 1 AVX2 with FMA, 2 AVX-512.
+// Instruction sets: 0 baseline (SSE2, NEON), 1 AVX2 with FMA and F16C, 2 AVX-512.
 int machine_level() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    // Not every compiler's __builtin_cpu_supports knows F16C.
+    unsigned eax, ebx, ecx, edx;
+    const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
     return avx2 ? (avx512 ? 2 : 1) : 0;
@@ -28,38 +35,36 @@ std::atomic<int> level{machine_level()};
 
 }  // namespace
 
-// Defines name_for(level): kernel<width, T> for each instruction set, T a type of numbers where it has one.
+// Defines name_for(level): kernel<width> for each instruction set.
 #if defined(__x86_64__)
-#define RS4D_TARGET_1 __attribute__((target("avx2,fma")))
-#define RS4D_TARGET_2 __attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")))
-#define RS4D_KERNEL(name, kernel, Context, T)                                                \
-    static void name##_0(const void* c, std::int64_t i, float* s) {                          \
-        kernel<4, T>(*static_cast<const Context*>(c), i, s);                                 \
-    }                                                                                        \
-    RS4D_TARGET_1 static void name##_1(const void* c, std::int64_t i, float* s) {            \
-        kernel<8, T>(*static_cast<const Context*>(c), i, s);                                 \
-    }                                                                                        \
-    RS4D_TARGET_2 static void name##_2(const void* c, std::int64_t i, float* s) {            \
-        kernel<16, T>(*static_cast<const Context*>(c), i, s);                                \
-    }                                                                                        \
-    static Task name##_for(int level) {                                                      \
-        return level == 2 ? name##_2 : level == 1 ? name##_1 : name##_0;                     \
+#define RS4D_TARGET_1 __attribute__((target("avx2,fma,f16c")))
+#define RS4D_TARGET_2 __attribute__((target("avx2,fma,f16c,avx512f,avx512dq,avx512bw,avx512vl")))
+#define RS4D_KERNEL(name, kernel, Context)                                          \
+    static void name##_0(const void* c, std::int64_t i, float* s) {                 \
+        kernel<4>(*static_cast<const Context*>(c), i, s);                           \
+    }                                                                               \
+    RS4D_TARGET_1 static void name##_1(const void* c, std::int64_t i, float* s) {   \
+        kernel<8>(*static_cast<const Context*>(c), i, s);                           \
+    }                                                                               \
+    RS4D_TARGET_2 static void name##_2(const void* c, std::int64_t i, float* s) {   \
+        kernel<16>(*static_cast<const Context*>(c), i, s);                          \
+    }                                                                               \
+    static Task name##_for(int level) {                                             \
+        return level == 2 ? name##_2 : level == 1 ? name##_1 : name##_0;            \
     }
 #else
-#define RS4D_KERNEL(name, kernel, Context, T)                                                \
-    static void name##_0(const void* c, std::int64_t i, float* s) {                          \
-        kernel<4, T>(*static_cast<const Context*>(c), i, s);                                 \
-    }                                                                                        \
+#define RS4D_KERNEL(name, kernel, Context)                                          \
+    static void name##_0(const void* c, std::int64_t i, float* s) {                 \
+        kernel<4>(*static_cast<const Context*>(c), i, s);                           \
+    }                                                                               \
     static Task name##_for(int) { return name##_0; }
 #endif
 
-RS4D_KERNEL(scan_forward, forward_task, ForwardTask, void)
-RS4D_KERNEL(scan_backward, backward_task, BackwardTask, void)
-RS4D_KERNEL(conv_forward, conv_forward, ConvForwardTask, float)
-RS4D_KERNEL(conv_forward_bf16, conv_forward, ConvForwardTask, Bf16)
-RS4D_KERNEL(conv_backward, conv_backward, ConvBackwardTask, float)
-RS4D_KERNEL(conv_backward_bf16, conv_backward, ConvBackwardTask, Bf16)
-RS4D_KERNEL(exp_loop, exp_loop, ExpTask, void)
+RS4D_KERNEL(scan_forward, forward_task, ForwardTask)
+RS4D_KERNEL(scan_backward, backward_task, BackwardTask)
+RS4D_KERNEL(conv_forward, conv_forward, ConvForwardTask)
+RS4D_KERNEL(conv_backward, conv_backward, ConvBackwardTask)
+RS4D_KERNEL(exp_loop, exp_loop, ExpTask)
 
 }  // namespace rs4d
 
@@ -70,7 +75,7 @@ using rs4d::Scan;
 using rs4d::ScanGrads;
 
 // To be raised with every change of a structure or of what a function takes; library.py has the same.
-RS4D_API int rs4d_abi_version() { return 3; }
+RS4D_API int rs4d_abi_version() { return 4; }
 
 RS4D_API int rs4d_simd_level() { return rs4d::level; }
 
@@ -112,19 +117,16 @@ RS4D_API std::int64_t rs4d_conv_blocks(const rs4d::Conv* conv) { return rs4d::co
 
 RS4D_API int rs4d_conv_forward(const rs4d::Conv* conv) {
     const rs4d::ConvForwardTask task{conv};
-    const rs4d::Task kernel = conv->bfloat16 ? rs4d::conv_forward_bf16_for(rs4d::level)
-                                          : rs4d::conv_forward_for(rs4d::level);
-    return rs4d::run_tasks(kernel, &task,
-                           conv->batch * rs4d::conv_blocks(*conv), conv->threads, 1);
+    return rs4d::run_tasks(rs4d::conv_forward_for(rs4d::level), &task,
+                           conv->batch * rs4d::conv_blocks(*conv), conv->threads,
+                           rs4d::conv_forward_scratch(*conv));
 }
 
 RS4D_API int rs4d_conv_backward(const rs4d::Conv* conv, const rs4d::ConvGrads* grads) {
     const rs4d::ConvBackwardTask task{conv, grads};
-    const rs4d::Task kernel = conv->bfloat16 ? rs4d::conv_backward_bf16_for(rs4d::level)
-                                          : rs4d::conv_backward_for(rs4d::level);
-    return rs4d::run_tasks(kernel, &task,
+    return rs4d::run_tasks(rs4d::conv_backward_for(rs4d::level), &task,
                            conv->batch * rs4d::conv_blocks(*conv), conv->threads,
-                           rs4d::conv_scratch(*conv));
+                           rs4d::conv_backward_scratch(*conv));
 }
 
 // Takes tasks * repeats * rs4d_exp_buffer() exponentials.

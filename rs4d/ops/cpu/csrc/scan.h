@@ -19,7 +19,7 @@ constexpr std::int64_t kChunk = 32;
 // Steps of a tile in a forward pass that keeps no states, which its smaller tiles leave room for.
 constexpr std::int64_t kLongChunk = 64;
 
-// A (batch, length, channels) array with adjacent channels of type T, float or Bf16 for sequences.
+// A (batch, length, channels) array with adjacent channels of any type for sequences.
 struct Rows {
     void* data;
     std::int64_t batch_stride;
@@ -52,20 +52,13 @@ struct Scan {
     // weights (delta_rank, channels).
     std::int64_t delta_rank;
     const float* delta_weight;
-    std::int64_t bfloat16;  // 1: u, delta, B, C, z, y and the gradients of u, delta, y and z are Bf16
+    std::int64_t type;      // that of u, delta, B, C, z, y and the gradients of u, delta, y and z
     Rows z;                 // gate before its SiLU, or null data
     // Floats, where the first of two directions leaves what the second one adds y (or z's gradient)
     // to; it may be the result itself.
     Rows partial;
     Direction direction[2];
 };
-
-// Calls a function with a number of the sequences' type. What computes does not know of it, and so is
-// compiled once.
-template <typename F>
-RS4D_INLINE auto with_type(const Scan& scan, F function) {
-    return scan.bfloat16 ? function(Bf16{}) : function(float{});
-}
 
 struct DirectionGrads {
     Rows u, delta;
@@ -94,9 +87,9 @@ RS4D_INLINE std::int64_t padded_channels(const Scan& scan) { return (scan.channe
 // A row of the scan: data of step `step`, counted in the order of the scan.
 template <typename T>
 RS4D_INLINE T* row_at(const Scan& scan, const Rows& rows, const Direction& direction,
-                      std::int64_t batch, std::int64_t step) {
+                      std::int64_t batch, std::int64_t step, std::ptrdiff_t size = 1) {
     const std::int64_t row = direction.reverse ? scan.length - 1 - step : step;
-    return static_cast<T*>(rows.data) + batch * rows.batch_stride + row * rows.row_stride;
+    return static_cast<T*>(rows.data) + (batch * rows.batch_stride + row * rows.row_stride) * size;
 }
 
 RS4D_INLINE std::ptrdiff_t step_stride(const Rows& rows, const Direction& direction) {
@@ -134,6 +127,62 @@ RS4D_INLINE Vec<W> delta_of(const Scan& scan, Vec<W> given, Vec<W> bias) {
     return scan.softplus ? softplus<W>(given + bias) : given + bias;
 }
 
+// Where a tile lies: steps of one direction of one batch element, and its first channel.
+struct TilePlace {
+    std::int64_t index, batch, first_step, steps, channel;
+};
+
+// W channels of a tile as floats, in the order of the scan.
+struct Floats {
+    float* first;
+    std::ptrdiff_t step;
+
+    RS4D_INLINE float* at(std::int64_t i) const { return first + i * step; }
+};
+
+// Those of an array where it has floats, else `memory` in their place.
+RS4D_INLINE Floats floats_or(const Scan& scan, const Rows& rows, const TilePlace& place,
+                             std::int64_t type, Floats memory) {
+    if (rows.data == nullptr || type != kFloat32) return memory;
+    const Direction& direction = scan.direction[place.index];
+    return Floats{
+        row_at<float>(scan, rows, direction, place.batch, place.first_step) + place.channel,
+        step_stride(rows, direction)};
+}
+
+// The same, filled from the array: what computes is compiled for floats alone.
+template <int W>
+RS4D_INLINE Floats read_floats(const Scan& scan, const Rows& rows, const TilePlace& place,
+                               Floats memory) {
+    if (rows.data != nullptr && scan.type != kFloat32) {
+        const Direction& direction = scan.direction[place.index];
+        with_low_type(scan.type, [&](auto number) __attribute__((always_inline)) {
+            const auto* from =
+                row_at<decltype(number)>(scan, rows, direction, place.batch, place.first_step) +
+                place.channel;
+            for (std::int64_t i = 0; i < place.steps; ++i, from += step_stride(rows, direction)) {
+                store<W>(memory.at(i), load_lanes<W>(from, scan.channels - place.channel));
+            }
+        });
+    }
+    return floats_or(scan, rows, place, scan.type, memory);
+}
+
+// Writes to the array what was put in `floats_or`'s memory.
+template <int W>
+RS4D_INLINE void write_floats(const Scan& scan, const Rows& rows, const TilePlace& place,
+                              Floats memory) {
+    if (rows.data == nullptr || scan.type == kFloat32) return;
+    const Direction& direction = scan.direction[place.index];
+    with_low_type(scan.type, [&](auto number) __attribute__((always_inline)) {
+        auto* to = row_at<decltype(number)>(scan, rows, direction, place.batch, place.first_step) +
+                   place.channel;
+        for (std::int64_t i = 0; i < place.steps; ++i, to += step_stride(rows, direction)) {
+            store_lanes<W>(to, load<W>(memory.at(i)), scan.channels - place.channel);
+        }
+    });
+}
+
 // Rows that are asked for while others are computed: they lie so far apart that the hardware does
 // not see them coming.
 struct Ahead {
@@ -141,13 +190,13 @@ struct Ahead {
     std::ptrdiff_t step = 0;
 };
 
-template <typename T>
-RS4D_INLINE Ahead ahead_of(const Scan& scan, const Rows& rows, const Direction& direction,
-                           std::int64_t batch, std::int64_t step, std::int64_t channel) {
+RS4D_INLINE Ahead ahead_of(const Scan& scan, const Rows& rows, std::int64_t type,
+                           const Direction& direction, std::int64_t batch, std::int64_t step,
+                           std::int64_t channel) {
     if (rows.data == nullptr) return Ahead{};
-    const T* first = row_at<T>(scan, rows, direction, batch, step) + channel;
-    return Ahead{reinterpret_cast<const char*>(first),
-                 step_stride(rows, direction) * static_cast<std::ptrdiff_t>(sizeof(T))};
+    const std::ptrdiff_t size = type == kFloat32 ? 4 : 2;
+    const char* first = row_at<char>(scan, rows, direction, batch, step, size) + channel * size;
+    return Ahead{first, step_stride(rows, direction) * size};
 }
 
 // `steps` rows of `count` numbers as floats in the order of the scan, one behind the other.
@@ -213,8 +262,8 @@ RS4D_INLINE void advance_all(std::int64_t states, std::int64_t steps, std::int64
         advance<W, kStates, CLAMP>(steps, tile_stride, dt, du, y, B + n, C + n, states,
                                    A + n * state_stride, h + n * state_stride, state_stride, next);
     }
-    for (; n < states; ++n) {
-        advance<W, 1, CLAMP>(steps, tile_stride, dt, du, y, B + n, C + n, states, A + n * state_stride,
+    for (; n < states; ++n) {  // rare: the clamp that may be needless saves a copy of the code
+        advance<W, 1, true>(steps, tile_stride, dt, du, y, B + n, C + n, states, A + n * state_stride,
                              h + n * state_stride, state_stride, Ahead{});
     }
 }

@@ -79,56 +79,45 @@ struct BackwardScratch {
     }
 };
 
-// Where a tile lies: a chunk of one direction of one batch element, and its first channel.
-struct TilePlace {
-    std::int64_t index, batch, first_step, steps, channel;
-};
-
-// The rows of an array in the order of the scan, from a place on.
-template <typename T>
-struct Walk {
-    T* first;
-    std::ptrdiff_t step;
-
-    RS4D_INLINE Walk(const Scan& scan, const Rows& rows, const Direction& direction,
-                     const TilePlace& place, std::int64_t channel)
-        : first(rows.data == nullptr
-                    ? nullptr
-                    : row_at<T>(scan, rows, direction, place.batch, place.first_step) + channel),
-          step(step_stride(rows, direction)) {}
-
-    RS4D_INLINE T* at(std::int64_t i) const { return first + i * step; }
-};
+// Part of a tile's W channels from `channel` of scratch.tile on.
+template <int W>
+RS4D_INLINE Floats part_of_tile(const BackwardScratch<W>& scratch, int g, Part part) {
+    return Floats{scratch.tile + part * scratch.G + g * W, scratch.kStep};
+}
 
 // Reads a tile; dy is behind scale and gate, y the skip's part. Returns the largest |dt|, or NaN if
 // there is one.
-template <int W, typename T>
-RS4D_INLINE float load_tile(const BackwardTask& task, const TilePlace& place,
+template <int W>
+RS4D_INLINE float load_tile(const BackwardTask& task, const TilePlace& group,
                             const BackwardScratch<W>& scratch) {
     const Scan& scan = *task.scan;
-    const Direction& direction = scan.direction[place.index];
+    const Direction& direction = scan.direction[group.index];
     const float factor = static_cast<float>(scan.scale);
     const bool gated = scan.z.data != nullptr, skips = scan.D != nullptr;
     typename Simd<W>::I largest{};
     for (int g = 0; g < kGroup; ++g) {
-        const std::int64_t channel = place.channel + g * W, lanes = scan.channels - channel;
-        const Vec<W> bias = load_channels<W>(scan.delta_bias, channel, lanes);
-        const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
-        const Walk<T> u_walk(scan, direction.u, direction, place, channel);
-        const Walk<T> delta_walk(scan, direction.delta, direction, place, channel);
-        const Walk<T> y_walk(scan, task.grads->y, direction, place, channel);
-        const Walk<T> z_walk(scan, scan.z, direction, place, channel);
+        TilePlace place = group;
+        place.channel += g * W;
+        const std::int64_t lanes = scan.channels - place.channel;
+        const Vec<W> bias = load_channels<W>(scan.delta_bias, place.channel, lanes);
+        const Vec<W> skip = load_channels<W>(scan.D, place.channel, lanes);
+        const Rows* arrays[] = {&direction.u, &direction.delta, &task.grads->y, &scan.z};
+        const Part parts[] = {kU, kDt, kDy, kGateGrad};
+        Floats given[4];
+        for (int k = 0; k < 4; ++k) {
+            given[k] = read_floats<W>(scan, *arrays[k], place, part_of_tile(scratch, g, parts[k]));
+        }
         float* tile = scratch.tile + g * W;
         for (std::int64_t i = 0; i < place.steps; ++i, tile += scratch.kStep) {
             const auto put = [&](Part part, Vec<W> value) __attribute__((always_inline)) {
                 store<W>(tile + part * scratch.G, value);
             };
-            const Vec<W> u = load_lanes<W>(u_walk.at(i), lanes);
-            const Vec<W> delta = delta_of<W>(scan, load_lanes<W>(delta_walk.at(i), lanes), bias);
+            const Vec<W> u = load_lanes<W>(given[0].at(i), lanes);
+            const Vec<W> delta = delta_of<W>(scan, load_lanes<W>(given[1].at(i), lanes), bias);
             widen<W>(largest, delta);
-            Vec<W> dy = load_lanes<W>(y_walk.at(i), lanes) * factor;
+            Vec<W> dy = load_lanes<W>(given[2].at(i), lanes) * factor;
             if (gated) {
-                const Vec<W> z = load_lanes<W>(z_walk.at(i), lanes);
+                const Vec<W> z = load_lanes<W>(given[3].at(i), lanes);
                 const Vec<W> gate = sigmoid<W>(z);
                 put(kGateGrad, dy * (gate + z * gate * (1.0f - gate)));
                 dy *= z * gate;
@@ -235,24 +224,30 @@ RS4D_INLINE void sweep(const BackwardScratch<W>& scratch, std::int64_t states, s
 }
 
 // Gradients of u, delta and z of a tile, and its part of those of D and the bias.
-template <int W, typename T>
-RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& place,
+template <int W>
+RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& group,
                             const BackwardScratch<W>& scratch, float* D_grad, float* bias_grad) {
     const Scan& scan = *task.scan;
-    const Direction& direction = scan.direction[place.index];
-    const DirectionGrads& out = task.grads->direction[place.index];
+    const DirectionGrads& out = task.grads->direction[group.index];
     const bool gated = scan.z.data != nullptr, skips = scan.D != nullptr;
-    const bool softplus = scan.softplus != 0, adds = place.index > 0;
-    const bool leaves = place.index + 1 < scan.directions;
+    const bool softplus = scan.softplus != 0, adds = group.index > 0;
+    const bool leaves = group.index + 1 < scan.directions;
     for (int g = 0; g < kGroup; ++g) {
-        const std::int64_t channel = place.channel + g * W, lanes = scan.channels - channel;
+        TilePlace place = group;
+        place.channel += g * W;
+        const std::int64_t lanes = scan.channels - place.channel;
         if (lanes <= 0) continue;
-        const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
+        const std::int64_t out_lanes = scan.type == kFloat32 ? lanes : W;
+        const Vec<W> skip = load_channels<W>(scan.D, place.channel, lanes);
         Vec<W> skip_grad = load<W>(D_grad + g * W), bias_sum = load<W>(bias_grad + g * W);
-        const Walk<T> u_walk(scan, out.u, direction, place, channel);
-        const Walk<T> delta_walk(scan, out.delta, direction, place, channel);
-        const Walk<T> z_walk(scan, task.grads->z, direction, place, channel);
-        const Walk<float> partial_walk(scan, scan.partial, direction, place, channel);
+        const Rows* arrays[] = {&out.u, &out.delta, &task.grads->z};
+        const Part parts[] = {kUGrad, kDtGrad, kGateGrad};
+        Floats to[3];
+        for (int k = 0; k < 3; ++k) {
+            to[k] = floats_or(scan, *arrays[k], place, scan.type,
+                              part_of_tile(scratch, g, parts[k]));
+        }
+        const Floats partial = floats_or(scan, scan.partial, place, kFloat32, Floats{});
         const float* tile = scratch.tile + g * W;
         for (std::int64_t i = 0; i < place.steps; ++i, tile += scratch.kStep) {
             const auto get = [&](Part part) __attribute__((always_inline)) {
@@ -266,18 +261,19 @@ RS4D_INLINE void store_tile(const BackwardTask& task, const TilePlace& place,
             if (softplus) dt_grad *= one_minus_exp_neg<W>(dt);
             skip_grad += dy * u;
             bias_sum += dt_grad;
-            store_lanes<W>(u_walk.at(i), u_grad, lanes);
-            store_lanes<W>(delta_walk.at(i), dt_grad, lanes);
+            store_lanes<W>(to[0].at(i), u_grad, out_lanes);
+            store_lanes<W>(to[1].at(i), dt_grad, out_lanes);
             if (gated) {
                 Vec<W> z_grad = get(kGateGrad) * get(kY);
-                if (adds) z_grad += load_lanes<W>(partial_walk.at(i), lanes);
+                if (adds) z_grad += load_lanes<W>(partial.at(i), lanes);
                 if (leaves) {
-                    store_lanes<W>(partial_walk.at(i), z_grad, lanes);
+                    store_lanes<W>(partial.at(i), z_grad, lanes);
                 } else {
-                    store_lanes<W>(z_walk.at(i), z_grad, lanes);
+                    store_lanes<W>(to[2].at(i), z_grad, out_lanes);
                 }
             }
         }
+        for (int k = 0; k < (leaves ? 2 : 3); ++k) write_floats<W>(scan, *arrays[k], place, to[k]);
         store<W>(D_grad + g * W, skip_grad);
         store<W>(bias_grad + g * W, bias_sum);
     }
@@ -303,7 +299,6 @@ RS4D_INLINE void store_sums(const Scan& scan, const Direction& direction, std::i
 // What a tile reads and writes in memory, to be asked for while the tile before it is computed.
 constexpr int kBackwardAheads = 7;
 
-template <typename T>
 RS4D_INLINE void look_ahead(const BackwardTask& task, const TilePlace& place,
                             Ahead (&ahead)[kBackwardAheads]) {
     const Scan& scan = *task.scan;
@@ -313,8 +308,8 @@ RS4D_INLINE void look_ahead(const BackwardTask& task, const TilePlace& place,
                                            &out.delta,   &scan.z,          &task.grads->z};
     for (int k = 0; k < kBackwardAheads; ++k) {
         if (place.first_step < 0) continue;
-        ahead[k] = ahead_of<T>(scan, *arrays[k], direction, place.batch, place.first_step,
-                               place.channel);
+        ahead[k] = ahead_of(scan, *arrays[k], scan.type, direction, place.batch, place.first_step,
+                            place.channel);
     }
 }
 
@@ -334,7 +329,7 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
         TilePlace place{index, batch, chunk * kChunk, 0, 0};
         place.steps = std::min(kChunk, scan.length - place.first_step);
         const auto rows = [&](const Rows& array, float* out) __attribute__((always_inline)) {
-            with_type(scan, [&](auto number) __attribute__((always_inline)) {
+            with_type(scan.type, [&](auto number) __attribute__((always_inline)) {
                 load_rows<decltype(number)>(scan, array, direction, batch, place.first_step,
                                             place.steps, states, out);
             });
@@ -351,11 +346,8 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
                 next.channel = first * G;
                 next.first_step -= kChunk;
             }
-            const float dt_largest =
-                with_type(scan, [&](auto number) __attribute__((always_inline)) {
-                    look_ahead<decltype(number)>(task, next, ahead);
-                    return load_tile<W, decltype(number)>(task, place, scratch);
-                });
+            look_ahead(task, next, ahead);
+            const float dt_largest = load_tile<W>(task, place, scratch);
             const float* start =
                 direction.boundaries + (batch * chunks + chunk) * states * padded + place.channel;
             const auto run = [&](std::int64_t n, auto count, auto with_y,
@@ -367,26 +359,25 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
                     scratch.sums + n / kPair * kChunk * W,
                     n / kPair < kBackwardAheads ? ahead[n / kPair] : Ahead{});
             };
+            const std::true_type yes{};
+            const std::false_type no{};
             const auto run_all = [&](auto with_y, auto clamp) __attribute__((always_inline)) {
                 std::int64_t n = 0;
                 for (; n + kPair <= states; n += kPair) {
                     run(n, std::integral_constant<int, kPair>{}, with_y, clamp);
                 }
-                if (n < states) run(n, std::integral_constant<int, 1>{}, with_y, clamp);
+                // Rare: what may be needless saves copies of the code.
+                if (n < states) run(n, std::integral_constant<int, 1>{}, yes, yes);
             };
             // As in the forward pass.
             const bool safe = dt_largest * A_largest <= kExp2Safe;
-            const std::true_type yes{};
-            const std::false_type no{};
             if (scan.z.data != nullptr) {
                 safe ? run_all(yes, no) : run_all(yes, yes);
             } else {
                 safe ? run_all(no, no) : run_all(no, yes);
             }
-            with_type(scan, [&](auto number) __attribute__((always_inline)) {
-                store_tile<W, decltype(number)>(task, place, scratch, scratch.D_grad + group * G,
-                                                scratch.bias_grad + group * G);
-            });
+            store_tile<W>(task, place, scratch, scratch.D_grad + group * G,
+                          scratch.bias_grad + group * G);
         }
         const std::int64_t part = (block * scan.batch + batch) * scan.length * states;
         store_sums<W>(scan, direction, place.first_step, place.steps, scratch.sums, out.B + part,
@@ -394,7 +385,7 @@ RS4D_INLINE void backward_direction(const BackwardTask& task, std::int64_t index
     }
 }
 
-template <int W, typename>
+template <int W>
 RS4D_INLINE void backward_task(const BackwardTask& task, std::int64_t number, float* memory) {
     constexpr std::int64_t G = BackwardScratch<W>::G;
     const Scan& scan = *task.scan;

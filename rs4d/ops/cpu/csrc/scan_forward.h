@@ -53,30 +53,28 @@ RS4D_INLINE void project(const Scan& scan, std::int64_t steps, const float* bott
     }
 }
 
-// Reads u and delta of W channels in the order of the scan and makes dt, du and the skip's y of them.
-// Returns the largest |dt|, or NaN if there is one.
-template <int W, typename T>
-RS4D_INLINE float read_tile(const Scan& scan, const Direction& direction, std::int64_t batch,
-                            std::int64_t first_step, std::int64_t steps, std::int64_t channel,
-                            const float* bottleneck, const float* delta_weight, float* dt,
-                            float* du, float* y) {
-    const std::int64_t lanes = scan.channels - channel;
-    const Vec<W> bias = load_channels<W>(scan.delta_bias, channel, lanes);
-    const Vec<W> skip = load_channels<W>(scan.D, channel, lanes);
-    const T* u = row_at<T>(scan, direction.u, direction, batch, first_step) + channel;
-    const bool projects = scan.delta_rank > 0;
-    const T* delta = row_at<T>(scan, direction.delta, direction, batch, first_step);
-    const std::ptrdiff_t u_step = step_stride(direction.u, direction);
-    const std::ptrdiff_t delta_step = step_stride(direction.delta, direction);
+// Reads u and delta of W channels and makes dt, du and the skip's y of them. Returns the largest |dt|, or
+// NaN if there is one.
+template <int W>
+RS4D_INLINE float read_tile(const Scan& scan, const TilePlace& place, const float* bottleneck,
+                            const float* delta_weight, float* dt, float* du, float* y) {
+    const Direction& direction = scan.direction[place.index];
+    const std::int64_t lanes = scan.channels - place.channel;
+    const Vec<W> bias = load_channels<W>(scan.delta_bias, place.channel, lanes);
+    const Vec<W> skip = load_channels<W>(scan.D, place.channel, lanes);
     // Without a skip, an infinite u must not turn 0 * u into NaN.
     const bool skips = scan.D != nullptr;
-    if (projects) project<W>(scan, steps, bottleneck, delta_weight, dt);
+    const Floats u = read_floats<W>(scan, direction.u, place, Floats{du, W});
+    Floats delta{dt, W};
+    if (scan.delta_rank > 0) {
+        project<W>(scan, place.steps, bottleneck, delta_weight, dt);
+    } else {
+        delta = read_floats<W>(scan, direction.delta, place, delta);
+    }
     typename Simd<W>::I largest{};
-    for (std::int64_t i = 0; i < steps; ++i) {
-        const Vec<W> u_i = load_lanes<W>(u + i * u_step, lanes);
-        const Vec<W> given = projects ? load<W>(dt + i * W)
-                                      : load_lanes<W>(delta + i * delta_step + channel, lanes);
-        const Vec<W> delta_i = delta_of<W>(scan, given, bias);
+    for (std::int64_t i = 0; i < place.steps; ++i) {
+        const Vec<W> u_i = load_lanes<W>(u.at(i), lanes);
+        const Vec<W> delta_i = delta_of<W>(scan, load_lanes<W>(delta.at(i), lanes), bias);
         store<W>(dt + i * W, delta_i);
         store<W>(du + i * W, delta_i * u_i);
         store<W>(y + i * W, skips ? skip * u_i : Vec<W>{});
@@ -86,60 +84,54 @@ RS4D_INLINE float read_tile(const Scan& scan, const Direction& direction, std::i
 }
 
 // What becomes of the tile's y: the first of two directions leaves it to the second, the last one
-// scales and gates.
-template <int W, typename T>
-RS4D_INLINE void finish_tile(const ForwardTask& task, std::int64_t index, std::int64_t batch,
-                             std::int64_t first_step, std::int64_t steps, std::int64_t channel,
-                             const float* y) {
+// scales and gates. `memory` is overwritten.
+template <int W>
+RS4D_INLINE void finish_tile(const ForwardTask& task, const TilePlace& place, float* y,
+                             float* memory) {
     const Scan& scan = *task.scan;
-    const Direction& direction = scan.direction[index];
-    const std::int64_t lanes = scan.channels - channel;
+    const std::int64_t lanes = scan.channels - place.channel;
     const float factor = static_cast<float>(scan.scale);
-    const bool gated = scan.z.data != nullptr, adds = index > 0, leaves = index + 1 < scan.directions;
-    float* partial = adds || leaves
-                         ? row_at<float>(scan, scan.partial, direction, batch, first_step) + channel
-                         : nullptr;
-    const std::ptrdiff_t partial_step = step_stride(scan.partial, direction);
-    if (leaves) {
-        for (std::int64_t i = 0; i < steps; ++i) {
-            store_lanes<W>(partial + i * partial_step, load<W>(y + i * W), lanes);
+    const bool gated = scan.z.data != nullptr, adds = place.index > 0;
+    const Floats partial = floats_or(scan, scan.partial, place, kFloat32, Floats{});
+    if (place.index + 1 < scan.directions) {
+        for (std::int64_t i = 0; i < place.steps; ++i) {
+            store_lanes<W>(partial.at(i), load<W>(y + i * W), lanes);
         }
         return;
     }
-    T* out = row_at<T>(scan, task.y, direction, batch, first_step) + channel;
-    const std::ptrdiff_t out_step = step_stride(task.y, direction);
-    const T* gate = gated ? row_at<T>(scan, scan.z, direction, batch, first_step) + channel : nullptr;
-    const std::ptrdiff_t gate_step = step_stride(scan.z, direction);
-    for (std::int64_t i = 0; i < steps; ++i) {
+    const Floats gate = read_floats<W>(scan, scan.z, place, Floats{memory, W});
+    const Floats out = floats_or(scan, task.y, place, scan.type, Floats{y, W});
+    // In the tile, all lanes are there.
+    const std::int64_t out_lanes = scan.type == kFloat32 ? lanes : W;
+    for (std::int64_t i = 0; i < place.steps; ++i) {
         Vec<W> value = load<W>(y + i * W);
-        if (adds) value += load_lanes<W>(partial + i * partial_step, lanes);
+        if (adds) value += load_lanes<W>(partial.at(i), lanes);
         value *= factor;
         if (gated) {
-            const Vec<W> z = load_lanes<W>(gate + i * gate_step, lanes);
+            const Vec<W> z = load_lanes<W>(gate.at(i), lanes);
             value *= z * sigmoid<W>(z);
         }
-        store_lanes<W>(out + i * out_step, value, lanes);
+        store_lanes<W>(out.at(i), value, out_lanes);
     }
+    write_floats<W>(scan, task.y, place, out);
 }
 
 // What a tile reads and writes in memory, to be asked for while the tile before it is computed.
-template <typename T>
-RS4D_INLINE void look_ahead(const ForwardTask& task, std::int64_t index, std::int64_t batch,
-                            std::int64_t first_step, std::int64_t steps, std::int64_t channel,
+RS4D_INLINE void look_ahead(const ForwardTask& task, const TilePlace& place,
                             Ahead (&ahead)[kAheads]) {
     const Scan& scan = *task.scan;
-    const Direction& direction = scan.direction[index];
-    const bool leaves = index + 1 < scan.directions;
+    const Direction& direction = scan.direction[place.index];
+    const bool leaves = place.index + 1 < scan.directions;
     std::fill(ahead, ahead + kAheads, Ahead{});
     // A chunk cut short has fewer rows than the loop that asks for them has steps.
-    if (first_step + steps > scan.length) return;
-    const auto ask = [&](const Rows& rows, auto number) __attribute__((always_inline)) {
-        return ahead_of<decltype(number)>(scan, rows, direction, batch, first_step, channel);
+    if (place.first_step + place.steps > scan.length) return;
+    const auto ask = [&](const Rows& rows, std::int64_t type) __attribute__((always_inline)) {
+        return ahead_of(scan, rows, type, direction, place.batch, place.first_step, place.channel);
     };
-    ahead[0] = ask(direction.u, T{});
-    if (scan.delta_rank == 0) ahead[1] = ask(direction.delta, T{});
-    ahead[2] = leaves ? ask(scan.partial, float{}) : ask(task.y, T{});
-    if (!leaves) ahead[3] = ask(scan.z, T{});
+    ahead[0] = ask(direction.u, scan.type);
+    if (scan.delta_rank == 0) ahead[1] = ask(direction.delta, scan.type);
+    ahead[2] = leaves ? ask(scan.partial, kFloat32) : ask(task.y, scan.type);
+    if (!leaves) ahead[3] = ask(scan.z, scan.type);
 }
 
 // The states of W channels to memory (states, padded_channels); the last channels' also fill the padding,
@@ -154,7 +146,7 @@ RS4D_INLINE void keep_states(const Scan& scan, const float* state, std::int64_t 
     }
 }
 
-template <int W, typename>
+template <int W>
 RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, float* scratch) {
     const Scan& scan = *task.scan;
     const std::int64_t batch = number / task.blocks, states = scan.states;
@@ -200,7 +192,7 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
             const std::int64_t steps = std::min(chunk, scan.length - first_step);
             const auto rows = [&](const Rows& array, std::int64_t count, float* out)
                                   __attribute__((always_inline)) {
-                with_type(scan, [&](auto number) __attribute__((always_inline)) {
+                with_type(scan.type, [&](auto number) __attribute__((always_inline)) {
                     load_rows<decltype(number)>(scan, array, direction, batch, first_step, steps,
                                                 count, out);
                 });
@@ -217,16 +209,13 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                                        (batch * chunks_of(scan) + first_step / kChunk) * kept_size);
                 }
                 const bool at_end = v + 1 == last;
-                const auto read = [&](auto number) __attribute__((always_inline)) {
-                    using T = decltype(number);
-                    look_ahead<T>(task, index, batch, first_step + at_end * chunk, chunk,
-                                  at_end ? first * W : channel + W, ahead);
-                    return read_tile<W, T>(scan, direction, batch, first_step, steps, channel,
-                                           bottleneck,
-                                           delta_weight + (v - first) * scan.delta_rank * W, dt, du,
-                                           y);
-                };
-                const float dt_largest = with_type(scan, read);
+                TilePlace place{index, batch, first_step + at_end * chunk, chunk,
+                                at_end ? first * W : channel + W};
+                look_ahead(task, place, ahead);
+                place = TilePlace{index, batch, first_step, steps, channel};
+                const float dt_largest =
+                    read_tile<W>(scan, place, bottleneck,
+                                 delta_weight + (v - first) * scan.delta_rank * W, dt, du, y);
                 const auto advance_tile = [&](auto clamp) __attribute__((always_inline)) {
                     advance_all<W, decltype(clamp)::value>(
                         states, steps, W, dt, du, y, B, C, A + (v - first) * per_vector, state, W,
@@ -238,10 +227,7 @@ RS4D_INLINE void forward_task(const ForwardTask& task, std::int64_t number, floa
                 } else {
                     advance_tile(std::true_type{});
                 }
-                with_type(scan, [&](auto number) __attribute__((always_inline)) {
-                    finish_tile<W, decltype(number)>(task, index, batch, first_step, steps, channel,
-                                                     y);
-                });
+                finish_tile<W>(task, place, y, du);
             }
         }
         for (std::int64_t v = first; kept != nullptr && v < last; ++v) {

@@ -65,6 +65,83 @@ RS4D_INLINE void store(Bf16* p, Vec<W> v) {
     std::memcpy(p, &half, sizeof half);
 }
 
+// A float16 of IEEE 754: 5 bits of exponent, 10 of mantissa.
+struct Fp16 {
+    std::uint16_t bits;
+};
+
+// F16C's instructions are in all targets but the baseline. As assembly, since an intrinsic would have to
+// stand in a function of that target; Clang wants that for the assembly's registers, too.
+#if defined(__x86_64__) && !defined(__clang__)
+constexpr int kNarrowestF16C = 8;
+#else
+constexpr int kNarrowestF16C = 1 << 30;
+#endif
+
+template <int W>
+RS4D_INLINE Vec<W> load(const Fp16* p) {
+    typename Simd<W>::H half;
+    std::memcpy(&half, p, sizeof half);
+    Vec<W> v;
+    if constexpr (W >= kNarrowestF16C) {
+        asm("vcvtph2ps %1, %0" : "=v"(v) : "v"(half));
+        return v;
+    }
+    using U = typename Simd<W>::U;
+    const U bits = __builtin_convertvector(half, U), magnitude = bits & 0x7fff;
+    // A float's exponents count from 112 more; those of infinity and NaN are the largest in both.
+    U wide = (magnitude << 13) + (magnitude < 0x7c00 ? U{} + (112u << 23) : U{} + (224u << 23));
+    // Subnormal numbers are multiples of 2^-24, as are the lowest bits from 0.5 on.
+    const U above_half = magnitude + 0x3f000000;
+    std::memcpy(&v, &above_half, sizeof v);
+    v -= 0.5f;
+    U small;
+    std::memcpy(&small, &v, sizeof small);
+    wide = (magnitude < 0x400 ? small : wide) | (bits & 0x8000) << 16;
+    std::memcpy(&v, &wide, sizeof v);
+    return v;
+}
+
+// As for Bf16; what is too large becomes infinite.
+template <int W>
+RS4D_INLINE void store(Fp16* p, Vec<W> v) {
+    typename Simd<W>::H half;
+    if constexpr (W >= kNarrowestF16C) {
+        asm("vcvtps2ph $0, %1, %0" : "=v"(half) : "v"(v));
+    } else {
+        using U = typename Simd<W>::U;
+        U bits;
+        std::memcpy(&bits, &v, sizeof bits);
+        const U magnitude = bits & 0x7fffffff;
+        U rounded = (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112u << 23)) >> 13;
+        rounded = magnitude >= 0x47800000 ? U{} + 0x7c00 : rounded;  // from 2^16 on
+        rounded = magnitude > 0x7f800000 ? U{} + 0x7e00 : rounded;   // NaN
+        // Below 2^-14 an addition rounds to multiples of 2^-24.
+        Vec<W> above_half;
+        std::memcpy(&above_half, &magnitude, sizeof above_half);
+        above_half += 0.5f;
+        U small;
+        std::memcpy(&small, &above_half, sizeof small);
+        rounded = magnitude < 0x38800000 ? small - 0x3f000000 : rounded;
+        half = __builtin_convertvector(rounded | (bits >> 16 & 0x8000), typename Simd<W>::H);
+    }
+    std::memcpy(p, &half, sizeof half);
+}
+
+// The types of numbers that sequences have, in library.py's order.
+enum Type : std::int64_t { kFloat32, kBfloat16, kFloat16 };
+
+// Calls a function with a number of a type. It reads or writes; what computes is compiled for floats alone.
+template <typename F>
+RS4D_INLINE auto with_low_type(std::int64_t type, F function) {
+    return type == kBfloat16 ? function(Bf16{}) : function(Fp16{});
+}
+
+template <typename F>
+RS4D_INLINE auto with_type(std::int64_t type, F function) {
+    return type == kFloat32 ? function(float{}) : with_low_type(type, function);
+}
+
 // The first `lanes` numbers (any number, also below 0), zeros behind them.
 template <int W, typename T>
 RS4D_INLINE Vec<W> load_lanes(const T* p, std::int64_t lanes) {
@@ -80,6 +157,22 @@ RS4D_INLINE void store_lanes(T* p, Vec<W> v, std::int64_t lanes) {
     T part[W];
     store<W>(part, v);
     for (std::int64_t i = 0; i < lanes; ++i) p[i] = part[i];
+}
+
+// The same with the type of the numbers, and the place of the first one, known only at run time.
+template <int W>
+RS4D_INLINE Vec<W> load_as(std::int64_t type, const void* data, std::int64_t at, std::int64_t lanes) {
+    return with_type(type, [&](auto number) __attribute__((always_inline)) {
+        return load_lanes<W>(static_cast<const decltype(number)*>(data) + at, lanes);
+    });
+}
+
+template <int W>
+RS4D_INLINE void store_as(std::int64_t type, void* data, std::int64_t at, Vec<W> v,
+                          std::int64_t lanes) {
+    with_type(type, [&](auto number) __attribute__((always_inline)) {
+        store_lanes<W>(static_cast<decltype(number)*>(data) + at, v, lanes);
+    });
 }
 
 // Sums of W/4 lanes each: what is left to add is as narrow as the narrowest machine.
