@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,25 @@ def refuse_existing(*paths: str | os.PathLike[str]) -> None:
                 f"'{path}' exists already and is not overwritten. Give another place, or add "
                 '--overwrite to replace it.'
             )
+
+
+def require_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise unless files can be written in a folder, or where it would be made.
+
+    Raises:
+        FileWriteError: They cannot.
+    """
+    place = Path(folder).absolute()
+    try:
+        while not os.path.lexists(place):
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise FileWriteError(
+            f"The folder '{folder}' could not be written to: {error.strerror or error}. Choose another "
+            'place, or change who may write there.'
+        ) from error
 
 
 def keep_earlier(file: str | os.PathLike) -> Path | None:

@@ -8,6 +8,7 @@ from .foreign import additions_to_sam, load_all, part_of, read_weights
 from .load_report import logged_load
 from .loaders import register_loaders
 from .pretrained_init import LoggedPretrainedInit
+from .reading import trained_classes
 
 register_loaders()
 
@@ -21,4 +22,5 @@ __all__ = [
     'logged_load',
     'part_of',
     'read_weights',
+    'trained_classes',
 ]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rs4d.errors import some
 
+from .bands import inflate_bands
 from .errors import CheckpointMismatchError, CheckpointNotFoundError
 from .load_report import LoadReport, require_finite
 from .reading import WRAPPERS, read_checkpoint, state_dict_of
@@ -77,7 +78,7 @@ def load_all(
     known: Collection[str] | None = None,
     hint: str = 'Give a checkpoint of this architecture.',
 ) -> None:
-    """Load every weight of a module, or none.
+    """Load every weight of a module, or none; those for three bands are inflated to as many as it has.
 
     Args:
         module: Takes the weights.
@@ -91,6 +92,8 @@ def load_all(
             that the file is of does something that the module would not; or one is not finite.
     """
     wanted = module.state_dict()
+    state_dict = dict(state_dict)
+    inflate_bands(state_dict, module, source)
     known = wanted.keys() if known is None else known
     misfits = [
         f'{name} is {tuple(state_dict[name].shape)} in the file and {tuple(value.shape)} in the model'

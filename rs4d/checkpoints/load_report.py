@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rs4d.errors import some
 
+from .bands import inflate_bands
 from .errors import CheckpointMismatchError
 
 
@@ -80,6 +81,8 @@ def require_finite(weights: Mapping[str, Any], source: str) -> None:
 def watched_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
     """Watch a load into a model from a file, by PyTorch or by MMEngine.
 
+    Weights for three bands are inflated to as many as the model has; see `inflate_bands`.
+
     Yields:
         The account, complete when the block has ended.
     """
@@ -91,6 +94,7 @@ def watched_load(model: nn.Module, source: str) -> Iterator[LoadReport]:
         # expected and of errors, filled after this call. Those of the whole model are the ones meant.
         if not arguments[2]:
             require_finite(arguments[1], source)
+            inflate_bands(arguments[1], model, source)
             seen.append(arguments[5:])
 
     handle = model.register_load_state_dict_pre_hook(keep)

@@ -1,12 +1,13 @@
 """Reading a file of weights without running anything that it may hold."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -30,7 +31,8 @@ def read_checkpoint(file: str | Path | IO[bytes], map_location: MapLocation = 'c
         map_location: Where tensors go, as for :func:`torch.load`.
 
     Returns:
-        What was saved. A safetensors file gives ``state_dict``.
+        What was saved. A safetensors file gives ``state_dict``, and one that `rs4d push` wrote also
+        ``meta`` with the config and the classes, as a training's checkpoint has them.
 
     Raises:
         CheckpointNotFoundError: There is no such file.
@@ -54,6 +56,20 @@ def read_checkpoint(file: str | Path | IO[bytes], map_location: MapLocation = 'c
     except Exception as error:
         # Of any class: it depends on what the bytes happen to say.
         raise _explained(name, str(error)) from error
+
+
+def trained_classes(path: str | Path) -> tuple[str, ...]:
+    """Read which classes a checkpoint's labels mean, in their order; none if it does not say.
+
+    Raises:
+        CheckpointNotFoundError: There is no such file.
+        UnsafeCheckpointError: See :func:`read_checkpoint`.
+        CheckpointMismatchError: See :func:`read_checkpoint`.
+    """
+    content: Any = read_checkpoint(path)
+    for key in ('meta', 'dataset_meta', 'classes'):
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return tuple(map(str, content)) if isinstance(content, list | tuple) else ()
 
 
 def state_dict_of(
@@ -92,15 +108,41 @@ def state_dict_of(
     return bare if len(bare) == len(tensors) else tensors
 
 
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read what the header of a safetensors file says under ``rs4d``; nothing is an empty dict.
+
+    Raises:
+        CheckpointNotFoundError: There is no such file.
+        CheckpointMismatchError: It cannot be read as safetensors, or its header not as JSON.
+    """
+    if not Path(path).expanduser().is_file():
+        raise CheckpointNotFoundError(f"There is no file '{path}'. Correct the path.")
+    try:
+        with safe_open(Path(path).expanduser(), 'pt') as file:
+            text = (file.metadata() or {}).get('rs4d', '{}')
+        header = json.loads(text)
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise CheckpointMismatchError(
+            f"'{path}' cannot be read as safetensors ({error}). It may be cut off: get it again and "
+            'compare its size with the source.'
+        ) from error
+    return header if isinstance(header, dict) else {}
+
+
 def _read_safetensors(path: Path, map_location: MapLocation) -> dict[str, Any]:
     device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
+    header = read_header(path)
     try:
-        return dict(state_dict=load_file(path, str(device)))
+        content: dict[str, Any] = dict(state_dict=load_file(path, str(device)))
     except (SafetensorError, OSError) as error:
         raise CheckpointMismatchError(
             f"The checkpoint '{path}' cannot be read as safetensors ({error}). It may be cut off: "
             'get it again and compare its size with the source.'
         ) from error
+    if 'config' in header:
+        dataset_meta = dict(classes=header.get('classes', []))
+        content['meta'] = dict(cfg=header['config'], dataset_meta=dataset_meta)
+    return content
 
 
 def _explained(path: str, text: str) -> CheckpointMismatchError:

@@ -1,6 +1,7 @@
 """Reading configs: MMEngine's files, with references from one setting to another."""
 
-from .data_sets import dataset_classes, inner_datasets, is_class_head
+from .classes import dataset_classes
+from .data_sets import inner_datasets, is_class_head
 from .reading import load_config
 from .references import resolve
 

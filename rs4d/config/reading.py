@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,35 @@ from mmengine.config import Config
 
 from rs4d.errors import ConfigError
 
+from .effect import require_effect
 from .number_checks import check_numbers
 from .packages import find_config
 from .references import expand, resolve
 from .unread import check_options, check_settings
 
 
-def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | os.PathLike,
+    options: dict[str, Any] | None = None,
+    classes: Sequence[str] = (),
+) -> Config:
     """Read a config, change some of its settings and resolve its references.
 
     Args:
         path: The file, or the name of one that a package brings, such as ``rs4d::rs4d/...``.
         options: From dotted keys to values, as ``--cfg-options`` gives them.
+        classes: Those of a model that is trained already
+            (:func:`rs4d.checkpoints.trained_classes`), for data sets that would take theirs from an
+            annotation file.
 
     Returns:
         The config, without references: what it holds is what runs.
 
     Raises:
-        ConfigError: It is missing, does not read, an option does not fit it, or a reference leads
-            nowhere, something is set that nothing reads, or a number cannot be what it is.
+        ConfigError: It is missing, does not read, an option does not fit it or changes nothing, a
+            reference leads nowhere, something is set that nothing reads, or a number cannot be what
+            it is.
+        UserError: The annotation file that the classes are taken from cannot be read.
     """
     file = find_config(path)
     if not file.is_file():
@@ -67,7 +77,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
                 'key there and in its _base_ files; items of lists are numbered from 0, as in '
                 'param_scheduler.1.end=12.'
             ) from error
-    resolve(cfg)
+    require_effect(cfg, options or {})
+    resolve(cfg, classes)
     check_settings(cfg)
     check_numbers(cfg)
     return cfg

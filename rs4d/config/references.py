@@ -6,14 +6,15 @@ text the value is put in: ``'${data_root}annotations/val.json'``. Since files an
 merged before, a config that changes ``image_size`` changes everything that refers to it.
 
 Two settings have a meaning of their own. ``image_size`` is width and height, and one number means a
-square. ``num_classes = None`` means as many as the training's data set has classes.
+square. ``num_classes = None`` means as many as the training's data set has classes; where these are
+those of an annotation file, they are written into the config.
 """
 
 import copy
 import difflib
 import inspect
 import re
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -21,28 +22,32 @@ from mmengine.runner import Runner
 
 from rs4d.errors import ConfigError
 
-from .data_sets import dataset_classes, inner_datasets
+from .classes import dataset_classes, settle_classes, takes_from_file
+from .data_sets import SPLITS, inner_datasets
 
 _REFERENCE = re.compile(r'\$\{([^{}]*)\}')
 
 
-def resolve(cfg: Config | MutableMapping[str, Any]) -> None:
+def resolve(cfg: Config | MutableMapping[str, Any], classes: Sequence[str] = ()) -> None:
     """Put values in the places of a config's references.
 
     Args:
         cfg: The config, with all options applied; changed in place. One without references stays as
             it is.
+        classes: Those of a model that is trained already, for data sets that would take theirs from
+            an annotation file.
 
     Raises:
         ConfigError: A reference in what the runner reads names what the config does not have, or
-            itself in the end; ``image_size`` is no size, or ``num_classes`` is None and the data set
-            names no classes.
+            itself in the end; ``image_size`` is no size, ``num_classes`` is None and the data set
+            names no classes, or annotation files have different ones.
+        UserError: The annotation file that the classes are taken from cannot be read.
     """
     root: Any = cfg._cfg_dict if isinstance(cfg, Config) else cfg
     if root.get('image_size') is not None:
         root['image_size'] = _size(_fill(root['image_size'], root, 'image_size'))
     if 'num_classes' in root and root['num_classes'] is None:
-        root['num_classes'] = _count_classes(root)
+        root['num_classes'] = _count_classes(root, classes)
     for key in list(dict.keys(root)):
         try:
             dict.__setitem__(root, key, _fill(dict.__getitem__(root, key), root, key))
@@ -50,6 +55,7 @@ def resolve(cfg: Config | MutableMapping[str, Any]) -> None:
             # A setting that nothing runs, such as the neck of an encoder that a config replaces.
             if key in inspect.signature(Runner.__init__).parameters:
                 raise
+    settle_classes(root, classes)
 
 
 def follow(root: Any, path: str) -> Any:
@@ -176,17 +182,24 @@ def _size(value: Any) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
-def _count_classes(root: Any) -> int:
-    where = 'train_dataloader.dataset'
-    settings = _fill(copy.deepcopy(follow(root, where)), root, where)
+def _count_classes(root: Any, trained: Sequence[str]) -> int:
     scope = root.get('default_scope', 'mmdet')
-    inner = list(inner_datasets(settings))
-    found = {str(data['type']): len(dataset_classes(data, scope)) for data in inner}
-    known = [count for count in found.values() if count]
-    if not known:
-        raise ConfigError(
-            'num_classes is None, which stands for as many as the data set has classes, and '
-            f'{" and ".join(found)} names none. Set num_classes, or '
-            "metainfo=dict(classes=('ship', 'plane')) of the data sets."
-        )
-    return known[0]
+    kinds, from_file = [], False
+    for split in SPLITS:
+        if not dict.get(root, f'{split}_dataloader'):
+            continue
+        where = f'{split}_dataloader.dataset'
+        for settings in inner_datasets(_fill(copy.deepcopy(follow(root, where)), root, where)):
+            kinds.append(str(settings['type']))
+            left_to_file = takes_from_file(settings, scope)
+            from_file |= left_to_file
+            found = trained if trained and left_to_file else dataset_classes(settings, scope)
+            if found:
+                return len(found)
+    if from_file:
+        return 1  # no file is named yet: a model that can be looked at, and that no data set fits
+    raise ConfigError(
+        'num_classes is None, which stands for as many as the data set has classes, and '
+        f'{" and ".join(dict.fromkeys(kinds)) or "the config"} names none. Set num_classes, or '
+        "metainfo=dict(classes=('ship', 'plane')) of the data sets."
+    )

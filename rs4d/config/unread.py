@@ -22,7 +22,8 @@ _SETTINGS = (
     *('sync_bn', 'model_wrapper_cfg', 'activation_checkpointing', 'efficient_conv_bn_eval'),
 )
 _RUNNER = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
-_KNOWN = frozenset({*_RUNNER, *_SETTINGS, 'custom_imports', 'env_cfg'})
+KNOWN = frozenset({*_RUNNER, *_SETTINGS, 'custom_imports', 'env_cfg'})
+"""The settings that something reads."""
 _LOADER = frozenset(inspect.signature(DataLoader.__init__).parameters) - {'self'}
 # What may stand in dicts that are no parts: in all of them, it is wrong to be nearly one of these.
 _NAMES_AT: tuple[tuple[str, Iterable[str]], ...] = (
@@ -107,7 +108,7 @@ def _option_problem(root: Any, path: str) -> str | None:
     if known is None:
         # No part: its own keys, and where they are known those that it may have.
         present = frozenset(map(str, dict.keys(node)))
-        known = present | (_names_at(done) if done else _KNOWN)
+        known = present | (_names_at(done) if done else KNOWN)
         if done and not _CLOSED.fullmatch(done) and not _nearest(key, known):
             return None
     if key in known:
@@ -129,8 +130,8 @@ def _unread_settings(cfg: Config) -> Iterator[str]:
     keys = [] if Config._is_lazy_import(cfg.filename) else list(dict.keys(cfg._cfg_dict))
     used = {key for key in keys if re.search(rf'\b{re.escape(key)}\b(?!\s*=[^=])', cfg.text or '')}
     for key in dict.keys(cfg._cfg_dict):
-        near = _nearest(key, (_KNOWN | used) - {key}, cutoff=0.8)
-        if near and key not in _KNOWN | used | {'tta_pipeline'} | base_settings():
+        near = _nearest(key, (KNOWN | used) - {key}, cutoff=0.8)
+        if near and key not in KNOWN | used | {'tta_pipeline'} | base_settings():
             yield f"The config has '{key}', which nothing reads. Did you mean '{near}'?"
 
 
@@ -203,6 +204,7 @@ def _named(name: str, scope: str) -> tuple[Callable[..., Any], ...]:
     return tuple(part for part in dict.fromkeys(parts) if callable(part))
 
 
+@functools.cache
 def _arguments(part: Callable[..., Any]) -> frozenset[str] | None:
     """The names of a part's arguments, through ``**kwargs`` to its bases; None if it takes any."""
     names: set[str] = set()

@@ -108,12 +108,12 @@ ANNOTATION_FAULTS = {
         ERROR,
         "They do not match the config's classes. Point ann_file at the right file, use the data set "
         'class made for it, or give the data set the classes that the file has: '
-        "metainfo=dict(classes=(...)), in the file's order, and the heads' num_classes to match.",
+        "metainfo=dict(classes=(...)), and the heads' num_classes to match.",
     ),
-    'order of categories': (
-        ERROR,
-        'Labels are numbered in the order of the file, so names would be given to the wrong '
-        "classes. Write metainfo=dict(classes=(...)) in the file's order.",
+    'categories left out': (
+        WARNING,
+        "The config's classes leave them out: their instances are neither trained on nor scored. Add "
+        'them to metainfo=dict(classes=(...)) if that is not meant.',
     ),
     'classes without instances': (
         WARNING,

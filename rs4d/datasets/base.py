@@ -1,15 +1,18 @@
 """What the data sets of the package share: checks when built, and plain words for broken images."""
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
+from mmengine.utils import is_abs
 
-from rs4d.errors import Problems
+from rs4d.errors import Problems, UserError
 
 from .annotation_checks import check_annotations
 from .checks import check_image_files, require_folder
-from .coco_file import CocoIndex, read_coco
+from .coco_file import CocoIndex, category_names, read_coco, summarise_coco
 from .image_reading import read_image
 
 _SET_ROOT = 'Set the environment variable RS4D_DATA_ROOT to the folder that holds it.'
@@ -27,6 +30,8 @@ class ExplainBrokenImages:
         """
         try:
             return super().prepare_data(idx)  # type: ignore[misc]
+        except UserError:
+            raise
         except Exception:
             # OpenCV's and mmcv's own errors do not always name the file. Whatever else went wrong
             # in the pipeline is passed on as it is.
@@ -41,8 +46,8 @@ class RemoteSensingCocoDataset(ExplainBrokenImages, CocoDataset):
 
     Missing folders, images or annotation files, files that are not COCO, categories that differ
     from the config's classes, boxes in another convention and images of another size are errors
-    that name the file and the remedy. A set of your own needs nothing but
-    ``dict(type='RemoteSensingCocoDataset', metainfo=dict(classes=('a', 'b')), ...)``.
+    that name the file and the remedy. Labels are numbered in the order of the classes, whatever the
+    file's order and ids are. For a set of your own see :class:`CocoInsSegDataset`.
 
     Args:
         *args: Passed to :class:`mmdet.datasets.CocoDataset`.
@@ -56,7 +61,7 @@ class RemoteSensingCocoDataset(ExplainBrokenImages, CocoDataset):
         ImageDecodeError: One of the images opened is broken.
     """
 
-    METAINFO: dict[str, Any] = dict(classes=(), palette=[])
+    METAINFO: dict[str, Any] = dict(classes=(), palette='random')
     HOW_TO_GET: str = 'Check data_root, data_prefix and ann_file in the config.'
     """What to do when files are missing; subclasses say where theirs come from."""
 
@@ -64,15 +69,36 @@ class RemoteSensingCocoDataset(ExplainBrokenImages, CocoDataset):
         self.num_size_checks = num_size_checks
         super().__init__(*args, **kwargs)
 
+    @classmethod
+    def classes_in_file(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Read the classes that a config of this type leaves to its annotation file.
+
+        Args:
+            settings: The config of a data set, with ``ann_file``.
+
+        Raises:
+            DatasetNotFoundError: The file is missing.
+            AnnotationError: It is not COCO.
+        """
+        file, root = settings['ann_file'], settings.get('data_root')
+        if root and not is_abs(file):
+            file = os.path.join(root, file)
+        return summarise_coco(file, cls._remedy(), settings.get('backend_args')).classes
+
+    @classmethod
+    def _remedy(cls) -> str:
+        return f'{cls.HOW_TO_GET} {_SET_ROOT}'
+
     def load_data_list(self) -> list[dict]:
         """Read and check the files: a dict per image, with its ``instances``; see the class."""
-        remedy = f'{self.HOW_TO_GET} {_SET_ROOT}'
+        remedy = self._remedy()
         # Image files behind a remote storage backend are left to that backend.
         local = self.backend_args is None
         if local and self.data_root:
             require_folder(self.data_root, 'data root', remedy)
-        classes = self.metainfo['classes']
         coco = read_coco(self.ann_file, remedy, self.backend_args)
+        classes = self.metainfo['classes'] or category_names(coco)
+        self._metainfo['classes'] = classes
         checked = check_annotations(coco, classes, self.allows_more_categories())
         problems = Problems()
         with problems.noted():
@@ -83,7 +109,8 @@ class RemoteSensingCocoDataset(ExplainBrokenImages, CocoDataset):
                 check_image_files(checked.images, folder, self.num_size_checks, remedy)
         problems.raise_all()
         index = CocoIndex(coco)
-        self.cat_ids = [c['id'] for c in coco['categories'] if c['name'] in classes]
+        ids = {c['name']: c['id'] for c in coco['categories']}
+        self.cat_ids = [ids[name] for name in classes]
         self.cat2label = {key: label for label, key in enumerate(self.cat_ids)}
         # filter_empty_gt leaves out the images where this names no class.
         self.cat_img_map: dict[Any, list[Any]] = {key: [] for key in self.cat_ids}

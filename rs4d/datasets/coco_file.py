@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,53 @@ def read_coco(
             'instances, or point ann_file at the right file.'
         )
     return content
+
+
+@dataclass(frozen=True)
+class CocoSummary:
+    """What is asked of an annotation file before its data set is built.
+
+    Attributes:
+        classes: Names of its categories, in the order of its list.
+        first_image: The ``file_name`` of its first image that has one.
+    """
+
+    classes: tuple[str, ...]
+    first_image: str | None
+
+
+_summaries: dict[tuple[str, int, int], CocoSummary] = {}
+
+
+def summarise_coco(
+    ann_file: str | os.PathLike, remedy: str, backend_args: dict[str, Any] | None = None
+) -> CocoSummary:
+    """Read what an annotation file is about; one on a disk is read anew only if it has changed.
+
+    Raises:
+        DatasetNotFoundError: See :func:`read_coco`.
+        AnnotationError: See :func:`read_coco`.
+    """
+    key = None
+    if backend_args is None and Path(ann_file).is_file():
+        state = os.stat(ann_file)
+        key = os.path.realpath(ann_file), state.st_mtime_ns, state.st_size
+        if key in _summaries:
+            return _summaries[key]
+    content = read_coco(ann_file, remedy, backend_args)
+    images = [entry for entry in content['images'] if isinstance(entry, dict)]
+    files = (entry['file_name'] for entry in images if isinstance(entry.get('file_name'), str))
+    summary = CocoSummary(category_names(content), next(files, None))
+    if key is not None:
+        _summaries[key] = summary
+    return summary
+
+
+def category_names(content: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of a file's categories in the order of its list, those that are names."""
+    entries = [entry for entry in content['categories'] if isinstance(entry, dict)]
+    names = [entry['name'] for entry in entries if isinstance(entry.get('name'), str)]
+    return tuple(dict.fromkeys(names))
 
 
 def _is_cut(error: json.JSONDecodeError) -> bool:

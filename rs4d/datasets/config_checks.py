@@ -1,7 +1,7 @@
 """Check every data set that a config names, and collect all that is wrong."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from rs4d.errors import UserError
 
 from .annotation_checks import check_annotations
 from .base import RemoteSensingCocoDataset
-from .coco_file import read_coco
+from .coco_file import category_names, read_coco
 from .errors import ImageDecodeError
 from .image_checks import ImageFile, duplicate_findings, file_findings
 from .report import ERROR, DatasetReport, Finding, Subset
+from .transforms import LoadRaster
 
 SPLITS = ('train', 'val', 'test')
 _REMEDY = (
@@ -38,34 +39,46 @@ def check_config(cfg: Config, files: bool = True, decode: bool = False) -> Datas
     """
     report = DatasetReport()
     present: dict[str, list[ImageFile]] = {}
-    for name, settings in _data_sets(cfg):
+    for name, settings, rasters in _data_sets(cfg):
         subset, findings, images = _check_one(name, settings)
         report.subsets.append(subset)
         report.findings += findings
         if files and images:
-            found, present[name] = file_findings(images, name, decode)
+            found, present[name] = file_findings(images, name, decode, rasters)
             report.findings += found
     report.findings += duplicate_findings(present)
     return report
 
 
-def _data_sets(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Find the data sets, each once, with the names of the loaders that use it."""
-    merged: list[tuple[list[str], dict[str, Any]]] = []
+def _data_sets(cfg: Config) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Find the data sets, each once, with the names of the loaders that use it.
+
+    The last of each is whether its images are loaded as rasters.
+    """
+    merged: list[tuple[list[str], dict[str, Any], bool]] = []
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         inner = list(inner_datasets(loader['dataset'])) if loader and loader.get('dataset') else []
         for number, settings in enumerate(inner):
             name = split if len(inner) == 1 else f'{split}[{number}]'
+            rasters = _loads_rasters(settings.get('pipeline', ()))
             # How the images are transformed makes no other data set.
             plain = {k: v for k, v in settings.items() if k not in ('pipeline', 'test_mode')}
-            names = next((names for names, known in merged if known == plain), None)
+            same = (names for names, *known in merged if known == [plain, rasters])
+            names = next(same, None)
             if names is None:
-                merged.append(([name], plain))
+                merged.append(([name], plain, rasters))
             else:
                 names.append(name)
-    for names, settings in merged:
-        yield ', '.join(names), settings
+    for names, settings, rasters in merged:
+        yield ', '.join(names), settings, rasters
+
+
+def _loads_rasters(pipeline: Sequence[dict[str, Any]]) -> bool:
+    return any(
+        step.get('type') in ('LoadRaster', LoadRaster) or _loads_rasters(step.get('transforms', ()))
+        for step in pipeline
+    )
 
 
 def _check_one(
@@ -86,6 +99,7 @@ def _check_one(
 
 def _check_coco(subset: Subset, dataset: Any) -> tuple[Subset, list[Finding], list[ImageFile]]:
     coco = read_coco(dataset.ann_file, getattr(dataset, 'HOW_TO_GET', '') or _REMEDY)
+    subset.classes = subset.classes or list(category_names(coco))
     more = not isinstance(dataset, RemoteSensingCocoDataset) or dataset.allows_more_categories()
     checked = check_annotations(coco, subset.classes, more, subset.name)
     subset.images, subset.instances = len(checked.images), len(checked.used)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from rs4d.geo.raster import Raster
+from rs4d.geo.raster_file import RasterError
+from rs4d.geo.window import grid
+
 from .errors import ImageDecodeError
 from .image_reading import ImageHeader, decode, read_file, read_header
 from .report import ERROR, WARNING, Finding, Findings
@@ -33,18 +37,19 @@ _KINDS = {
     ),
     'unreadable kinds': (
         ERROR,
-        'Such files are not read: floating-point or signed numbers, five bands and more, and others. '
-        'Make 8-bit images of three bands, such as by gdal_translate with -ot Byte, -scale and -b.',
+        'LoadImage does not read such files: floating-point or signed numbers, five bands and more, and '
+        'others. Load them by LoadRaster: docs/rasters.md.',
     ),
     '16 bits': (
         WARNING,
         'LoadImage gives 8 of the bits that an image uses; LoadImageFromFile would give a nearly '
-        'black one. Where brightness has to compare between images, tell LoadImage their bits=12.',
+        'black one. Where brightness has to compare between images, tell LoadImage their bits=12, or '
+        'load all of it by LoadRaster: docs/rasters.md.',
     ),
     'four bands': (
         WARNING,
         'LoadImage gives the first three bands as they are; LoadImageFromFile would darken those of a '
-        'TIFF by its fourth. If others are meant, make images of three bands.',
+        'TIFF by its fourth. If others are meant, or all, load them by LoadRaster: docs/rasters.md.',
     ),
     'turned by EXIF': (
         WARNING,
@@ -90,7 +95,7 @@ class ImageFile:
 
 
 def file_findings(
-    images: Iterable[ImageFile], subset: str, decode_all: bool = False
+    images: Iterable[ImageFile], subset: str, decode_all: bool = False, rasters: bool = False
 ) -> tuple[list[Finding], list[ImageFile]]:
     """Check that the images of a data set exist, open, and have the sizes noted.
 
@@ -98,6 +103,7 @@ def file_findings(
         images: Files and members of tars.
         subset: The data set's name in the report.
         decode_all: Whether every image is decoded to the end, instead of its header alone.
+        rasters: Whether they are loaded by `LoadRaster`, which takes more kinds of files.
 
     Returns:
         The findings, and the images that exist and open.
@@ -106,17 +112,20 @@ def file_findings(
     present = []
     for image in images:
         try:
-            header = _header(image)
+            header = None if rasters else _header(image)
             if header is not None and header.fault:
                 found.add('unreadable kinds', f'{image.path}: {header.fault}')
                 continue
-            if decode_all or header is None:
+            if rasters:
+                size = _raster_size(image.path, decode_all)
+            elif decode_all or header is None:
                 data = read_file(image.path, image.shard)
                 size = decode(data, image.path, noted=image.noted).shape[1::-1]
             else:
                 size = header.size(image.noted)
-        except (FileNotFoundError, ImageDecodeError) as error:
-            missing = isinstance(error, FileNotFoundError)
+        except (FileNotFoundError, ImageDecodeError, RasterError) as error:
+            gone = isinstance(error, RasterError) and not os.path.exists(image.path)
+            missing = gone or isinstance(error, FileNotFoundError)
             found.add('missing files' if missing else 'broken images', image.path)
             continue
         present.append(image)
@@ -132,6 +141,14 @@ def file_findings(
         if header.orientation != 1 and image.noted == header.upright == header.stored:
             found.add('turned by EXIF', f'{image.path}: orientation {header.orientation}')
     return found.all(), present
+
+
+def _raster_size(path: str, whole: bool) -> tuple[int, int]:
+    """Width and height of a raster, which is read to the end if ``whole``."""
+    with Raster.open(path) as raster:
+        for window in grid(raster.height, raster.width, 1024) if whole else ():
+            raster.read(window)
+        return raster.width, raster.height
 
 
 def _header(image: ImageFile) -> ImageHeader | None:

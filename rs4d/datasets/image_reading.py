@@ -11,6 +11,10 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from rs4d.geo.extra import MissingExtraError
+from rs4d.geo.raster import Raster
+from rs4d.geo.raster_file import RasterError
+
 from .errors import DatasetNotFoundError, ImageDecodeError
 from .tar_shards import read_range
 
@@ -30,7 +34,7 @@ class ImageHeader:
 
     Attributes:
         stored: Width and height as the pixels lie in the file.
-        orientation: EXIF's, 1 for upright; 1 of a TIFF, which every decoder turns by itself.
+        orientation: EXIF's or a TIFF's, 1 for upright.
         bands: How many values a pixel has.
         bits: How many bits a value has.
         straight_alpha: Whether it is a TIFF that calls its fourth band a transparency.
@@ -112,14 +116,28 @@ def _tiff_header(file: BinaryIO) -> ImageHeader:
         fault = f'it has {bands} bands and calls them shades of grey'
     elif bits == 16 and (photometric == 0 or (bands > 1 and tags.get(284, 1) == 2)):
         fault = 'its 16-bit values are inverted, or lie band by band'
-    size = tags[256], tags[257]
+    turn = tags.get(_ORIENTATION, 1)
     return ImageHeader(
-        size[::-1] if tags.get(274, 1) >= 5 else size,
+        (tags[256], tags[257]),
+        turn if turn in _QUARTERS else 1,
         bands=3 if photometric in (3, 5) else bands,
         bits=bits,
         straight_alpha=bits == 8 and bands == 4 and photometric == 2 and 2 in tags.get(338, ()),
         fault=fault,
     )
+
+
+def _unturned(data: bytes) -> bytes:
+    """A TIFF that says of itself that it is upright: decoders would turn what is not."""
+    order, big = '<' if data[:2] == b'II' else '>', 43 in data[2:4]
+    (first,) = struct.unpack_from(f'{order}Q' if big else f'{order}I', data, 8 if big else 4)
+    (count,) = struct.unpack_from(f'{order}Q' if big else f'{order}H', data, first)
+    begin, size, ahead = (first + 8, 20, 12) if big else (first + 2, 12, 8)
+    for entry in range(begin, begin + count * size, size):
+        if struct.unpack_from(f'{order}H', data, entry) == (_ORIENTATION,):
+            value = entry + ahead
+            return data[:value] + struct.pack(f'{order}H', 1) + data[value + 2 :]
+    return data
 
 
 def image_size(
@@ -130,7 +148,16 @@ def image_size(
     What the annotations have noted tells how it is turned. Errors are those of `read_image`.
     """
     header = read_header(path)
-    return read_image(path).shape[1::-1] if header is None else header.size(noted)
+    if header is not None:
+        return header.size(noted)
+    try:
+        return read_image(path).shape[1::-1]
+    except ImageDecodeError as error:
+        try:
+            with Raster.open(path) as raster:
+                return raster.width, raster.height
+        except (RasterError, MissingExtraError):
+            raise error from None
 
 
 def read_file(path: str | os.PathLike[str], shard: Mapping[str, Any] | None = None) -> bytes:
@@ -191,13 +218,16 @@ def decode(
     fault = header.fault if header else ''
     # OpenCV fills what is missing of a JPEG with grey; a whole one has its end mark.
     cut_off = data[:2] == b'\xff\xd8' and b'\xff\xd9' not in data[-4096:]
+    if header and header.orientation != 1 and data[:4] in _TIFF:
+        data = _unturned(data)
     image = None if fault or cut_off or not data else _pixels(data, header, scale)
     if image is not None and image.dtype not in (np.uint8, np.uint16, np.int16):
         fault = f'its values are {image.dtype}'
     if fault:
         raise ImageDecodeError(
-            f"The image '{path}' cannot be loaded as it is: {fault}. Make 8-bit images of three "
-            "bands, such as by 'gdal_translate -ot Byte -scale -b 1 -b 2 -b 3 -co PHOTOMETRIC=RGB'."
+            f"The image '{path}' cannot be loaded as it is: {fault}. Load it by LoadRaster "
+            '(docs/rasters.md), or make 8-bit images of three bands, such as by gdal_translate with '
+            '-ot Byte, -scale and -b.'
         )
     if image is None:
         state = 'is cut off' if cut_off else 'cannot be decoded as an image'
@@ -206,9 +236,32 @@ def decode(
         )
     if image.dtype != np.uint8:
         image = _to_8_bits(image, bits)
-    turn = header.turn(noted) if header else 1
-    image = np.rot90(image, _QUARTERS[turn])
-    return np.ascontiguousarray(image[:, ::-1] if turn in _MIRRORED else image)
+    return turned(image, header.turn(noted) if header else 1)
+
+
+def turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn pixels (H, W, C) as they are stored to what EXIF's orientation means."""
+    image = np.rot90(image, _QUARTERS[orientation])
+    return np.ascontiguousarray(image[:, ::-1] if orientation in _MIRRORED else image)
+
+
+def stored_points(points: np.ndarray, orientation: int, height: int, width: int) -> np.ndarray:
+    """Where points of an image that `turned` returned lie in the pixels as they are stored.
+
+    Args:
+        points: (N, 2), x and y, (0, 0) at the upper left corner of the first pixel.
+        orientation: EXIF's, 1 to 8.
+        height: Rows of the turned image.
+        width: Its columns.
+
+    Returns:
+        (N, 2), x and y.
+    """
+    x, y = np.asarray(points).T
+    right, below = width - x, height - y
+    pairs = [(x, y), (right, y), (right, below), (x, below)]
+    pairs += [(y, x), (y, right), (below, right), (below, x)]
+    return np.stack(pairs[orientation - 1], axis=1)
 
 
 def _pixels(

@@ -9,6 +9,8 @@ from pycocotools import mask as coco_mask
 
 # Coordinates beyond this many pixels overflow pycocotools' integers, or take all memory.
 LIMIT = 1e6
+# So many compressed masks are decoded at once.
+_TOGETHER = 4096
 
 
 def numbers(values: Any) -> array | None:
@@ -38,25 +40,49 @@ def run_lengths(counts: Any) -> np.ndarray | None:
         if any(type(count) is not int or not 0 <= count < 1 << 32 for count in counts):
             return None
         return np.array(counts, np.int64)
-    if not isinstance(counts, str) or not counts.isascii():
+    if not isinstance(counts, str):
         return None
+    values, _, good = decode_texts([counts])
+    return values if good[0] else None
+
+
+def decode_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decode COCO's compressed run lengths of many masks at once.
+
+    Args:
+        texts: One for each mask, at least one in all.
+
+    Returns:
+        (R,) int64, the run lengths of all masks one behind the other; (M,) where each mask's begin;
+        (M,) bool, whether they can be run lengths: those of others are any numbers.
+    """
+    good: np.ndarray = np.array([text != '' and text.isascii() for text in texts])
+    texts = [text if fine else '0' for text, fine in zip(texts, good, strict=True)]
     # Groups of 5 bits, the lowest first; bit 5 says that another follows, bit 4 of the last is the
     # sign. From the fourth on they are differences to the last but one.
-    codes = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(''.join(texts).encode(), np.uint8).astype(np.int64) - 48
+    ends = np.cumsum([len(text) for text in texts])
+    begins = np.r_[0, ends[:-1]]
+    good &= ~np.logical_or.reduceat((codes < 0) | (codes > 63), begins)
     more = (codes & 32) > 0
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or more[-1]:
-        return None
+    good &= ~more[ends - 1]
+    more[ends - 1] = False
     starts = np.flatnonzero(np.r_[True, ~more[:-1]])
     lengths = np.diff(np.r_[starts, len(codes)])
-    if lengths.max() > 7:
-        return None
-    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
-    values = np.add.reduceat((codes & 31) << shifts, starts)
+    places = np.arange(len(codes)) - np.repeat(starts, lengths)
+    values = np.add.reduceat((codes & 31) << (5 * places.clip(max=7)), starts)
     negative = (codes[starts + lengths - 1] & 16) > 0
-    values[negative] -= 1 << (5 * lengths[negative])
-    values[1::2] = values[1::2].cumsum()
-    values[2::2] = values[2::2].cumsum()
-    return values if values.min() >= 0 else None
+    values[negative] -= 1 << (5 * lengths[negative].clip(max=7))
+    counts = np.add.reduceat(~more, begins, dtype=np.int64)
+    first = np.r_[0, np.cumsum(counts)[:-1]]
+    good &= np.maximum.reduceat(lengths, first) <= 7
+    place = np.arange(len(values)) - np.repeat(first, counts)
+    for column in (place % 2 == 1, (place % 2 == 0) & (place > 0)):
+        sums = np.cumsum(np.where(column, values, 0))
+        # What the masks before have summed up to is taken away again.
+        values[column] = (sums - np.repeat(sums[first], counts))[column]
+    good &= np.minimum.reduceat(values, first) >= 0
+    return values, first, good
 
 
 class MaskTable:
@@ -75,6 +101,8 @@ class MaskTable:
         self._masked: list[int] = []
         self._pixels: list[int] = []
         self._refused: list[int] = []
+        # Number, size and run lengths of masks that are decoded together.
+        self._waiting: list[tuple[int, list[int], str]] = []
 
     def add(self, number: int, segmentation: Any, width: int, height: int) -> None:
         """Take up polygons or run lengths of an image of this size, or report them."""
@@ -102,21 +130,47 @@ class MaskTable:
             self._points.extend(points)
 
     def _add_mask(self, number: int, mask: dict[str, Any], size: list[int]) -> None:
+        counts = mask.get('counts')
         if str(mask.get('size')) != str(size):  # [480.0, 640.0] is another size, too
             self._report('masks of another size', number, f'{mask.get("size")}, image {size}')
+        elif isinstance(counts, str):
+            self._waiting.append((number, size, counts))
+            if len(self._waiting) >= _TOGETHER:
+                self._decode_waiting()
+        else:
+            lengths = run_lengths(counts)
+            if lengths is None:
+                self._is_mask(number, size, None)
+            elif self._is_mask(number, size, int(lengths.sum())):
+                compressed = coco_mask.frPyObjects(dict(size=size, counts=counts), *size)
+                self._take(number, compressed, int(lengths[1::2].sum()))
+
+    def _decode_waiting(self) -> None:
+        if not self._waiting:
             return
-        counts = run_lengths(mask.get('counts'))
-        if counts is None or counts.sum() != size[0] * size[1]:
-            what = 'no run lengths' if counts is None else f'{counts.sum()} pixels'
-            self._report('malformed masks', number, f'{what}, image {size}')
-            return
-        text = mask['counts']
-        compressed = dict(size=size, counts=text.encode() if isinstance(text, str) else text)
-        if isinstance(text, list):
-            compressed = coco_mask.frPyObjects(compressed, *size)
-        self._masks.append(compressed)
+        lengths, first, good = decode_texts([counts for _, _, counts in self._waiting])
+        totals = np.add.reduceat(lengths, first)
+        place = np.arange(len(lengths)) - np.repeat(first, np.diff(np.r_[first, len(lengths)]))
+        inside = np.add.reduceat(np.where(place % 2, lengths, 0), first)
+        measured = zip(good.tolist(), totals.tolist(), inside.tolist(), strict=True)
+        for (number, size, counts), (fine, total, pixels) in zip(
+            self._waiting, measured, strict=True
+        ):
+            if self._is_mask(number, size, total if fine else None):
+                self._take(number, dict(size=size, counts=counts.encode()), pixels)
+        self._waiting.clear()
+
+    def _is_mask(self, number: int, size: list[int], total: int | None) -> bool:
+        if total == size[0] * size[1]:
+            return True
+        what = 'no run lengths' if total is None else f'{total} pixels'
+        self._report('malformed masks', number, f'{what}, image {size}')
+        return False
+
+    def _take(self, number: int, mask: dict[str, Any], pixels: int) -> None:
+        self._masks.append(mask)
         self._masked.append(number)
-        self._pixels.append(int(counts[1::2].sum()))
+        self._pixels.append(pixels)
 
     def measure(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Measure what was taken up, of ``count`` segmentations in all.
@@ -125,6 +179,7 @@ class MaskTable:
             The extents (N, 4) as left, top, right and bottom in pixels, NaN of those that were
             reported; and (N,) bool, which ones have an area.
         """
+        self._decode_waiting()
         extents: np.ndarray = np.full((count, 4), np.nan)
         solid: np.ndarray = np.zeros(count, bool)
         if self._masks:

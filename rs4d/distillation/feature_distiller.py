@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from rs4d.datasets.transforms.load_raster import NO_DATA
 from rs4d.errors import ConfigError
 
 from .encoder_maps import block_channels, encode_blocks
@@ -42,8 +43,11 @@ class FeatureDistiller(BaseModel):
             then not built, and the data set's pipeline has to load them by `LoadTeacherEmbedding`.
         teacher_dtype: In what the teacher is held and runs: ``'float32'``, or ``'float16'`` or
             ``'bfloat16'`` for half of the memory.
-        teacher_mean: Mean on a 0-255 scale, channels ordered as after the data preprocessor, with
-            which the teacher was trained; None if it is the data preprocessor's.
+        teacher_bands: Which channels the teacher sees, counted from 0 as they are after the data
+            preprocessor: ``(0, 1, 2)`` of four bands whose first are red, green and blue, ``(0, 0, 0)``
+            of a single one. None if it sees all, as the student does.
+        teacher_mean: Mean on a 0-255 scale, of the channels that the teacher sees in its order, with
+            which it was trained; None if it is the data preprocessor's.
         teacher_std: Standard deviation likewise.
         data_preprocessor: Config of an ``ImgDataPreprocessor`` or of MMDetection's
             ``DetDataPreprocessor``.
@@ -51,7 +55,8 @@ class FeatureDistiller(BaseModel):
 
     Raises:
         ConfigError: If only one of ``teacher_mean`` and ``teacher_std`` is given, or they are given
-            for a data preprocessor that does not normalise; if ``losses`` cannot be what it says.
+            for a data preprocessor that does not normalise; if ``losses`` cannot be what it says; if
+            the teacher would see another number of channels than it takes.
         TeacherCacheError: If the cache was made with another teacher or normalisation.
     """
 
@@ -63,6 +68,7 @@ class FeatureDistiller(BaseModel):
         losses: dict[str, dict[str, Any] | None] | None = None,
         teacher_cache: str | None = None,
         teacher_dtype: str = 'float32',
+        teacher_bands: Sequence[int] | None = None,
         teacher_mean: Sequence[float] | None = None,
         teacher_std: Sequence[float] | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
@@ -71,10 +77,13 @@ class FeatureDistiller(BaseModel):
         normalisation = None
         # Built here, since MMEngine's registry does not see MMDetection's without a default scope.
         if isinstance(data_preprocessor, dict) or data_preprocessor is None:
-            normalisation = describe_normalisation(data_preprocessor, teacher_mean, teacher_std)
+            normalisation = describe_normalisation(
+                data_preprocessor, teacher_mean, teacher_std, teacher_bands
+            )
             data_preprocessor = data_preprocessor and MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
         matches = _build_matches(losses)
+        self.teacher_bands = None if teacher_bands is None else tuple(teacher_bands)
         self.student_blocks = _union(match.student_blocks for match in matches.values())
         self.teacher_blocks = _union(match.teacher_blocks for match in matches.values())
         self.student = MODELS.build(student)
@@ -101,6 +110,7 @@ class FeatureDistiller(BaseModel):
                 'and no EmbeddingMatch in losses trains the convolution between them, which the error '
                 'and the schedule need. Add one, with a small loss_weight if need be.'
             )
+        self._require_bands()
         self._renormalise(teacher_mean, teacher_std)
 
     def init_weights(self) -> None:
@@ -123,8 +133,8 @@ class FeatureDistiller(BaseModel):
         """Run the student, or compare it with the teacher.
 
         Args:
-            inputs: Normalised images (B, 3, H, W).
-            data_samples: One for each image; ``img_shape`` says how much of it is not padding.
+            inputs: Normalised images (B, bands, H, W).
+            data_samples: One for each image, which say what of it counts; see :func:`valid_area`.
             mode: ``'tensor'`` for the student's maps, ``'loss'`` for :meth:`loss`, ``'predict'`` for
                 :meth:`predict`.
         """
@@ -200,9 +210,28 @@ class FeatureDistiller(BaseModel):
         """
         if isinstance(self.teacher, CachedTeacher):
             return self.teacher.maps(data_samples, self.teacher_blocks, inputs.device)
+        if self.teacher_bands is not None:
+            inputs = inputs[:, list(self.teacher_bands)]
         if self.teacher_scale is not None and self.teacher_shift is not None:
             inputs = inputs * self.teacher_scale + self.teacher_shift
         return self.teacher.maps(inputs, self.teacher_blocks)
+
+    def _require_bands(self) -> None:
+        """Raise unless the teacher takes as many channels as it would see."""
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        total = None if mean is None or mean.numel() == 1 else mean.numel()
+        seen = total if self.teacher_bands is None else len(self.teacher_bands)
+        takes = self.teacher.num_bands
+        if self.teacher_bands is None and total in (None, 3):
+            return
+        beyond = total and self.teacher_bands and max(self.teacher_bands) >= total
+        if beyond or (takes is not None and seen is not None and takes != seen):
+            raise ConfigError(
+                f'FeatureDistiller: images have {total or "some"} bands and teacher_bands is '
+                f'{self.teacher_bands}, so that the teacher would see {seen}, but it takes '
+                f'{takes or "some"}. Set teacher_bands to those that it knows, counted from 0, such as '
+                '(0, 1, 2).'
+            )
 
     def _renormalise(
         self, teacher_mean: Sequence[float] | None, teacher_std: Sequence[float] | None
@@ -221,28 +250,38 @@ class FeatureDistiller(BaseModel):
                     "teacher's if it was trained with the data_preprocessor's."
                 )
             own_mean, own_std = mean.new_tensor(teacher_mean), std.new_tensor(teacher_std)
-            scale = (std.flatten() / own_std).view(1, -1, 1, 1)
-            shift = ((mean.flatten() - own_mean) / own_std).view(1, -1, 1, 1)
+            mean, std = mean.flatten(), std.flatten()
+            if self.teacher_bands is not None and len(mean) > 1:
+                mean, std = mean[list(self.teacher_bands)], std[list(self.teacher_bands)]
+            scale = (std / own_std).view(1, -1, 1, 1)
+            shift = ((mean - own_mean) / own_std).view(1, -1, 1, 1)
         # From the config, so not for checkpoints.
         self.register_buffer('teacher_scale', scale, persistent=False)
         self.register_buffer('teacher_shift', shift, persistent=False)
 
 
 def valid_area(inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Tensor:
-    """Mark the part of each input that is image and not padding at the right and bottom.
+    """Mark what of each input is image: neither padding at the right and bottom nor without data.
 
     Args:
         inputs: (B, C, H, W).
-        data_samples: One for each image; without them, or without ``img_shape``, all of it counts.
+        data_samples: One for each image: ``img_shape`` says how much is not padding, ``gt_sem_seg``,
+            where there is one, has 255 at pixels without data, as `LoadRaster` marks them. All of an
+            image counts of which nothing is said.
 
     Returns:
-        1 on the image and 0 on padding, (B, 1, H, W).
+        1 on the image and 0 elsewhere, (B, 1, H, W).
     """
     valid = torch.zeros_like(inputs[:, :1])
     for i in range(len(inputs)):
-        shape = data_samples[i].get('img_shape') if data_samples is not None else None
+        sample = data_samples[i] if data_samples is not None else None
+        shape = sample.get('img_shape') if sample is not None else None
         height, width = shape or inputs.shape[-2:]
         valid[i, :, :height, :width] = 1
+        marks = sample.get('gt_sem_seg') if sample is not None else None
+        if marks is not None:
+            there = marks.sem_seg[..., :height, :width].to(valid.device) != NO_DATA
+            valid[i, :, : there.shape[-2], : there.shape[-1]] *= there
     return valid
 
 

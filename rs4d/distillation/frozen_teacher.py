@@ -9,6 +9,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from rs4d.errors import ConfigError
+from rs4d.models.backbones.encoder import input_bands
 
 from .encoder_maps import block_channels, encode_blocks
 
@@ -51,6 +52,11 @@ class FrozenTeacher:
         """
         return block_channels(self.encoder, block)
 
+    @property
+    def num_bands(self) -> int | None:
+        """How many channels it takes, None if that is not known."""
+        return input_bands(self.encoder)
+
     def load(self) -> None:
         """Load the weights that the config names, once.
 
@@ -71,7 +77,7 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def maps(self, img: Tensor, blocks: Sequence[int] = ()) -> dict[str, Tensor]:
-        """Encode images (B, 3, H, W), normalised as the teacher was trained.
+        """Encode images (B, bands, H, W), normalised as the teacher was trained.
 
         Returns:
             ``'embedding'``, the last map (B, embed_dims, H', W'), and ``'block<i>'`` for each block.

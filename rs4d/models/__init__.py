@@ -1,5 +1,13 @@
-"""Encoders, necks, heads, detectors, registered in MMDetection's ``MODELS``."""
+"""Data preprocessors, encoders, necks, heads, detectors, registered in MMDetection's ``MODELS``."""
 
-from . import backbones, detectors, heads, layers, necks, winograd
+from . import backbones, data_preprocessor, detectors, heads, layers, necks, winograd
 
-__all__ = ['backbones', 'detectors', 'heads', 'layers', 'necks', 'winograd']
+__all__ = [
+    'backbones',
+    'data_preprocessor',
+    'detectors',
+    'heads',
+    'layers',
+    'necks',
+    'winograd',
+]

@@ -1,4 +1,4 @@
-"""Do the parts of a detector agree on how many maps there are, how wide and of which strides?
+"""Do the parts of a detector agree on how many bands and maps there are, how wide and of which strides?
 
 Where they do not, anchors and RoIs lie elsewhere than the objects, and a training runs without a
 word.
@@ -13,6 +13,8 @@ from torch import nn
 
 from rs4d.errors import ConfigError
 from rs4d.models.backbones import Encoder
+from rs4d.models.backbones.encoder import input_bands
+from rs4d.models.data_preprocessor import BandsDataPreprocessor
 from rs4d.models.detectors import PromptMaskRCNN
 from rs4d.models.necks import LightFPN, RSFeatureAggregator, SimpleFPN
 
@@ -39,11 +41,12 @@ def check_parts(model: Any) -> None:
             `Encoder` and a neck that is neither ours nor MMDetection's ``FPN`` are not looked at.
 
     Raises:
-        ConfigError: Channels, strides or the number of maps differ.
+        ConfigError: Bands, channels, strides or the number of maps differ.
     """
     if is_model_wrapper(model):
         model = model.module
     encoder = getattr(model, 'backbone', None)
+    _check_bands(getattr(model, 'data_preprocessor', None), encoder)
     maps: Maps | None = None
     if isinstance(encoder, Encoder):
         owner = f'model.backbone ({type(encoder).__name__})'
@@ -69,6 +72,18 @@ def check_parts(model: Any) -> None:
                     found.channels[level],
                     f'the map that {found.owner} gives for it has {{}} channels',
                 )
+
+
+def _check_bands(preprocessor: Any, encoder: Any) -> None:
+    """Compare the bands that are normalised with those that the encoder takes."""
+    if isinstance(preprocessor, BandsDataPreprocessor) and isinstance(encoder, nn.Module):
+        takes = input_bands(encoder)
+        if takes is not None and takes != preprocessor.num_bands:
+            raise ConfigError(
+                f'The config contradicts itself: model.data_preprocessor normalises '
+                f'{preprocessor.num_bands} bands, and model.backbone takes {takes}. Set '
+                f'model.backbone.in_channels={preprocessor.num_bands}, or correct mean and std.'
+            )
 
 
 def _through(name: str, neck: Any, maps: Maps | None) -> Maps | None:

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from rs4d.datasets import AnnotationError, SSDDInsSegDataset
 from rs4d.datasets.annotation_checks import check_annotations
 from rs4d.datasets.coco_file import read_coco
-from rs4d.datasets.masks import encode_rle, run_lengths
+from rs4d.datasets.masks import decode_texts, encode_rle, run_lengths
 from rs4d.datasets.report import DatasetReport, Finding
 
 SQUARE = [30, 20, 50, 20, 50, 30, 30, 30]
@@ -171,6 +171,26 @@ def test_run_lengths_are_those_of_pycocotools(density: float) -> None:
         assert counts.sum() == mask.size
         values = np.arange(len(counts)) % 2 == 1
         assert np.array_equal(np.repeat(values, counts).reshape(211, 83).T, mask)
+
+
+def test_damaged_run_lengths_spoil_no_others() -> None:
+    """Masks are decoded many at once."""
+    rng = np.random.default_rng(0)
+    wholes = [encode_rle(rng.random((40, 60)) < share)['counts'] for share in (0.01, 0.3, 0.9)]
+    damaged = ['', 'é', '\x7f', 'o', 'ooooooo0', wholes[0] + 'P', wholes[1][:-1] + 'o', '0' * 9]
+    texts = [wholes[0], *damaged, wholes[1], *damaged, wholes[2]]
+    values, first, good = decode_texts(texts)
+    found = np.split(values, first[1:])
+    for text, lengths, fine in zip(texts, found, good.tolist(), strict=True):
+        alone = run_lengths(text)
+        assert (alone is not None) == fine
+        assert text not in wholes or (fine and lengths.sum() == 40 * 60)
+        assert alone is None or alone.tolist() == lengths.tolist()
+    several = [annotation(i, segmentation=rle(text)) for i, text in enumerate(texts)]
+    names = {
+        finding.check: finding for finding in check_annotations(coco(*several), ['ship']).findings
+    }
+    assert names['malformed masks'].count == 2 * len(damaged)
 
 
 def test_crowds_are_no_usable_instances() -> None:

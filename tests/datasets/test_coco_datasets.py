@@ -9,11 +9,13 @@ from pycocotools.coco import COCO
 
 from rs4d.datasets import (
     AnnotationError,
+    CocoInsSegDataset,
     DatasetNotFoundError,
     ImageDecodeError,
     RemoteSensingCocoDataset,
     SSDDInsSegDataset,
 )
+from rs4d.datasets.annotation_checks import check_annotations
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -203,10 +205,41 @@ def test_own_classes_may_leave_categories_out(tiny_coco):
     assert len(dataset) == 3
 
 
-def test_order_of_classes_is_the_files(tiny_coco):
-    root = tiny_coco(categories=[dict(id=1, name='ship'), dict(id=2, name='pier')])
-    with pytest.raises(AnnotationError, match='order'):
-        build(root, RemoteSensingCocoDataset, metainfo=dict(classes=('pier', 'ship')))
+CATEGORIES = [dict(id=9, name='pier'), dict(id=1, name='ship'), dict(id=4, name='tank')]
+
+
+@pytest.mark.parametrize(
+    ('chosen', 'classes', 'label'),
+    [
+        (None, ('pier', 'ship', 'tank'), 1),
+        (('ship', 'tank', 'pier'), ('ship', 'tank', 'pier'), 0),
+        (('tank', 'pier', 'ship'), ('tank', 'pier', 'ship'), 2),
+        (('tank', 'ship'), ('tank', 'ship'), 1),
+    ],
+)
+def test_labels_follow_the_classes_whatever_the_ids(tiny_coco, chosen, classes, label):
+    root = tiny_coco(categories=CATEGORIES)
+    metainfo = dict(classes=chosen) if chosen else {}
+    dataset = build(root, CocoInsSegDataset, metainfo=metainfo)
+    assert dataset.metainfo['classes'] == classes
+    labels = [i['bbox_label'] for n in range(3) for i in dataset.get_data_info(n)['instances']]
+    assert set(labels) == {label}
+
+
+def test_ids_that_are_texts(tiny_coco):
+    categories = [dict(id='b', name='pier'), dict(id='a', name='ship')]
+    dataset = build(
+        tiny_coco(categories=categories, annotations=one(category_id='a')), CocoInsSegDataset
+    )
+    assert dataset.get_data_info(0)['instances'][0]['bbox_label'] == 1
+
+
+def test_categories_left_out_are_named():
+    content = dict(images=[], annotations=[], categories=CATEGORIES)
+    findings = check_annotations(content, ('tank', 'ship')).findings
+    said = [f.sentence() for f in findings if f.check == 'categories left out']
+    assert len(said) == 1
+    assert 'pier' in said[0]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ NAMES = dict(
     ssdd='rs4d/rs4d-base_bbox_ssdd',
     nwpu='rs4d/rs4d-base_bbox_nwpu',
     whu='rs4d/rs4d-base_bbox_whu',
+    hrsid='rs4d/rs4d-base_light_hrsid',
     scenes='demo/rs4d-tiny_bbox_scenes',
     sa1b='distill/rs4d-base_sam-vit-b_sa1b',
     images='distill/rs4d-tiny_efficientnet-lite0_images',

@@ -21,10 +21,10 @@ def encoded(ending: str, image: np.ndarray) -> bytes:
     return cv2.imencode(ending, image)[1].tobytes()
 
 
-def saved(image: np.ndarray, form: str, orientation: int = 1) -> bytes:
+def saved(image: np.ndarray, form: str, orientation: int = 1, **options: bool) -> bytes:
     exif, file = Image.Exif(), io.BytesIO()
     exif[0x0112] = orientation
-    Image.fromarray(image).save(file, form, exif=exif)
+    Image.fromarray(image).save(file, form, exif=exif, **options)
     return file.getvalue()
 
 
@@ -103,7 +103,7 @@ def test_turned_as_viewers_show_it(form: str, orientation: int) -> None:
     assert np.abs(loaded.astype(int) - upright).max() <= 3
 
 
-@pytest.mark.parametrize('form', ['JPEG', 'PNG'])
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF'])
 def test_the_size_noted_tells_if_it_is_turned(form: str) -> None:
     data = saved(cv2.resize(COLOURS, (90, 60)), form, 6)
     assert decode(data, 'a').shape == (90, 60, 3)
@@ -115,6 +115,22 @@ def test_the_size_noted_tells_if_it_is_turned(form: str) -> None:
     square = saved(cv2.resize(COLOURS, (60, 60)), form, 3)
     upright = decode(square, 'a', noted=(60, 60))
     np.testing.assert_array_equal(upright, decode(square, 'a'))
+
+
+@pytest.mark.parametrize('big', [False, True])
+def test_a_turned_tiff_of_any_kind_is_loaded_as_it_was_annotated(big: bool) -> None:
+    infrared = np.full((6, 9, 1), 50, np.uint8)
+    deep = COLOURS[..., 0].astype(np.uint16) << 8
+    for image in (COLOURS, COLOURS[..., 0], deep, np.concatenate([COLOURS, infrared], -1)):
+        plain = decode(saved(image, 'TIFF', big_tiff=big), 'a')
+        for orientation, upright in ((5, plain.swapaxes(0, 1)), (6, np.rot90(plain, -1)),
+                                     (8, np.rot90(plain))):  # fmt: skip
+            data = saved(image, 'TIFF', orientation, big_tiff=big)
+            header = read_header(io.BytesIO(data))
+            assert header is not None
+            assert (header.stored, header.size()) == ((9, 6), (6, 9))
+            np.testing.assert_array_equal(decode(data, 'a'), upright)
+            np.testing.assert_array_equal(decode(data, 'a', noted=(9, 6)), plain)
 
 
 def test_what_cannot_be_read_right_is_refused() -> None:

@@ -100,3 +100,11 @@ def test_pyramid_of_timms_maps_under_mmdetections_neck() -> None:
     changes['backbone'] = dict(changes['backbone'], out_indices=(0, 1, 2, 3))
     with pytest.raises(ConfigError, match=r'neck \(FPN\): in_channels.*\(64, 64, 128, 256\)'):
         check_parts(build('baselines/mask-rcnn_r50', **changes))
+
+
+def test_bands_that_are_normalised_are_those_that_the_encoder_takes() -> None:
+    own = dict(type='BandsDataPreprocessor', mean=[1] * 5, std=[1] * 5, bgr_to_rgb=False)
+    changes: dict[str, Any] = {f'data_preprocessor.{key}': value for key, value in own.items()}
+    with pytest.raises(ConfigError, match=r'normalises 5 bands.*takes 3.*in_channels=5'):
+        check_parts(tiny(**changes))
+    check_parts(tiny(**changes, **{'backbone.in_channels': 5}))

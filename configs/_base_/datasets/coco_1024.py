@@ -4,13 +4,15 @@ image_size = 1024  # a number, or width and height
 num_classes = None  # as many as the training's data set has
 metainfo = dict()  # dict(classes=('ship', 'plane')) where the data set's own are not meant
 num_workers = 4
+load_image = dict(type='LoadImage')  # rasters by LoadRaster: docs/rasters.md
 flip = dict(type='RandomFlip', prob=0.5)
+skip_empty = True  # images without objects are not trained on
 scale_range = (0.1, 2.0)  # of the input size, then a crop of at most the input size
 # RGB mean of ImageNet in the BGR order of the loaded image: padding is zero once normalised.
 pad_val = dict(img=(104, 116, 124), masks=0)
 
 train_pipeline = [
-    dict(type='LoadImage'),
+    '${load_image}',
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     '${flip}',
     dict(
@@ -31,7 +33,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImage'),
+    '${load_image}',
     dict(type='Resize', scale='${image_size}', keep_ratio=True),
     dict(type='PadKeepingShape', size='${image_size}', pad_val='${pad_val}'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -52,7 +54,7 @@ train_dataloader = dict(
         ann_file='${train_annotations}',
         data_prefix=dict(img='${train_images}'),
         metainfo='${metainfo}',
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
+        filter_cfg=dict(filter_empty_gt='${skip_empty}', min_size=32),
         pipeline='${train_pipeline}',
     ),
 )

@@ -6,11 +6,12 @@ data_root = '{{$RS4D_DATA_ROOT:data}}/images/'
 image_size = 256
 train_batch_size = lr_batch_size = 8
 num_workers = 1
+load_image = dict(type='LoadImage')  # in full, also from SA-1B's tars; rasters: docs/rasters.md
 # RGB mean of ImageNet in the BGR order of the loaded image: padding is zero once normalised.
 pad_val = dict(img=(104, 116, 124), masks=0)
 
 train_pipeline = [
-    dict(type='LoadImage'),  # in full, also from SA-1B's tars
+    '${load_image}',
     dict(
         type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']
     ),
@@ -26,7 +27,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImage'),
+    '${load_image}',
     dict(type='Resize', scale='${image_size}', keep_ratio=True),
     dict(type='PadKeepingShape', size='${image_size}', pad_val='${pad_val}'),
     dict(

@@ -5,7 +5,7 @@ _base_ = './images_distill.py'
 data_root = 'work_dirs/demo/scenes/'
 image_size = 128  # half of the size that they are drawn at: a CPU has to keep up
 train_pipeline = [
-    dict(type='LoadImage'),
+    '${load_image}',
     dict(
         type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']
     ),

@@ -12,7 +12,7 @@ num_workers = 1
 train_batch_size = lr_batch_size = 8
 flip = dict(prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])
 train_pipeline = [
-    dict(type='LoadImage'),
+    '${load_image}',
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     '${flip}',
     dict(type='Resize', scale='${image_size}', keep_ratio=True),

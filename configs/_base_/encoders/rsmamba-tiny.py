@@ -1,4 +1,5 @@
-# A small RSMamba and its neck, for two CPU cores, from random weights. Patches of 8 pixels: the objects
+# A small RSMamba and its neck, for two CPU cores, from random weights; for models that state a width, as
+# mask-rcnn_small.py and prompt_small.py do. Patches of 8 pixels: the objects
 # are small, and a scan over four times the tokens costs no more than four times the time.
 embed_dims = 192
 encoder = dict(

@@ -27,6 +27,9 @@ class CachedTeacher:
         TeacherCacheError: The cache was made with another teacher or normalisation.
     """
 
+    num_bands: int | None = None
+    """It takes no images."""
+
     def __init__(
         self, cfg: dict[str, Any], cache_dir: str | os.PathLike[str], normalisation: dict[str, Any]
     ) -> None:

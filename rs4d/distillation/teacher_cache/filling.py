@@ -63,6 +63,7 @@ class TeacherEncoder:
                 model_cfg.get('data_preprocessor'),
                 model_cfg.get('teacher_mean'),
                 model_cfg.get('teacher_std'),
+                model_cfg.get('teacher_bands'),
             ),
         )
         self.precision = precision or model_cfg.get('teacher_dtype', 'float32')

@@ -23,7 +23,8 @@ _IMMATERIAL = ('with_cp', 'init_cfg', 'backend_args', 'file_client_args')
 _NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_size_divisor', 'pad_value')
 _WORDS = dict(
     teacher='the teacher (model.teacher)',
-    normalisation='the normalisation (model.data_preprocessor, teacher_mean, teacher_std)',
+    normalisation='the normalisation (model.data_preprocessor, teacher_mean, teacher_std and '
+    'teacher_bands)',
     pipeline="the pipeline that makes the images (the data set's transforms)",
     weights="the teacher's weights",
     precision='the precision in which the teacher ran (--dtype)',
@@ -150,6 +151,7 @@ def describe_normalisation(
     data_preprocessor: dict[str, Any] | None,
     teacher_mean: Sequence[float] | None = None,
     teacher_std: Sequence[float] | None = None,
+    teacher_bands: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Describe in JSON's types what is done to pixels between pipeline and teacher.
 
@@ -157,7 +159,7 @@ def describe_normalisation(
     """
     cfg = dict(data_preprocessor or {})
     described = {key: cfg[key] for key in _NORMALISATION if cfg.get(key)}
-    own = dict(teacher_mean=teacher_mean, teacher_std=teacher_std)
+    own = dict(teacher_mean=teacher_mean, teacher_std=teacher_std, teacher_bands=teacher_bands)
     described |= {key: value for key, value in own.items() if value is not None}
     # 127 and 127.0 are the same mean.
     return {

@@ -130,7 +130,7 @@ class ImagesToCache(Dataset):
             return LoadedImage(key, None, problem=str(error))
         if sample is None:
             return LoadedImage(key, None, problem=f"The data set gives no image for '{key}'.")
-        pixels = np.ascontiguousarray(sample['img'].transpose(2, 0, 1))
+        pixels = np.ascontiguousarray(np.atleast_3d(sample['img']).transpose(2, 0, 1))
         height, width = sample['img_shape'][:2]
         return LoadedImage(key, torch.from_numpy(pixels), (int(height), int(width)))
 

@@ -105,7 +105,9 @@ class PackDistillInputs(PackDetInputs):
         packed = super().transform({key: results[key] for key in results if key != 'img'})
         # A view: putting the channels one after another would take a sixth of the time that reading
         # an image takes here, and the model's preprocessor makes new tensors anyway.
-        packed['inputs'] = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
+        packed['inputs'] = torch.from_numpy(
+            np.ascontiguousarray(np.atleast_3d(results['img']))
+        ).permute(2, 0, 1)
         maps = results.get('teacher_maps', {})
         if maps and results.get('teacher_maps_of') is not results['img']:
             raise TeacherCacheError(

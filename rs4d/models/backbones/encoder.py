@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from rs4d.errors import ConfigError, InputSizeError
 
@@ -70,7 +70,7 @@ class Encoder(BaseModule):
         """Encode normalised images.
 
         Args:
-            img: (B, 3, H, W), both sides multiples of ``size_divisor``.
+            img: (B, bands, H, W), both sides multiples of ``size_divisor``.
 
         Returns:
             A map (B, C, H/stride, W/stride) for each of ``out_indices``, and the embedding behind them
@@ -113,6 +113,12 @@ class Encoder(BaseModule):
                 "choose such an img_size or scale in the config, or let the model's "
                 f'data_preprocessor pad with pad_size_divisor={divisor}.'
             )
+
+
+def input_bands(encoder: nn.Module) -> int | None:
+    """How many bands images have that an encoder takes, by its first convolution; None without one."""
+    first = next((part for part in encoder.modules() if isinstance(part, nn.Conv2d)), None)
+    return None if first is None else first.in_channels
 
 
 def choose_architecture(

@@ -93,15 +93,18 @@ class BidirectionalMambaMixer(nn.Module):
             Whether it was done; if not, ``x`` is what it was.
         """
         add_mixed = in_place_mixer(x)
-        if add_mixed is None or not self._is_plain(norm):
+        if add_mixed is None or not self.is_plain(norm):
             return False
-        add_mixed(x, norm, self._weights(), workspace)
+        if any(type(p) is not nn.Parameter for p in self.parameters()):
+            return False
+        add_mixed(x, norm, self.weights(), workspace)
         return True
 
     def _A(self) -> Tensor:
         return -torch.exp(self.A_log.float())
 
-    def _weights(self) -> MixerWeights:
+    def weights(self) -> MixerWeights:
+        """Return what an engine needs to run the mixer as a whole."""
         return MixerWeights(
             in_proj=self.in_proj.weight,
             conv=self.conv1d.weight.squeeze(1),
@@ -114,10 +117,10 @@ class BidirectionalMambaMixer(nn.Module):
             out_proj=self.out_proj.weight,
         )
 
-    def _is_plain(self, norm: nn.Module) -> bool:
-        """Whether nobody would miss a call of a module: no hooks, no adapters in their places."""
+    def is_plain(self, norm: nn.Module) -> bool:
+        """Say whether nobody would miss a call of a module: no hooks, no adapters in their places."""
         known = (BidirectionalMambaMixer, nn.Linear, nn.Conv1d, nn.LayerNorm)
         return all(
             type(m) in known and not m._forward_hooks and not m._forward_pre_hooks
             for m in (*self.modules(), norm)
-        ) and all(type(p) is nn.Parameter for p in self.parameters())
+        )

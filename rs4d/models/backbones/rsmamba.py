@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils.checkpoint import checkpoint
 
 from rs4d.errors import ConfigError
-from rs4d.ops import Workspace
+from rs4d.ops import Workspace, exported_blocks
 
 from .conv_stem import ConvStem
 from .encoder import Encoder, block_indices, choose_architecture
@@ -64,7 +65,8 @@ class RSMamba(Encoder):
         stem_channels: Channels of a :class:`ConvStem` that makes the tokens, at strides 2, 4 and so on
             up to half of ``patch_size``; its maps from stride 4 on come before those of the blocks.
             None projects each patch at once, as the paper does.
-        in_channels: Channels of the image.
+        in_channels: Channels of the image; weights for three are inflated to as many when a checkpoint
+            is loaded by a config.
         out_indices: Blocks whose maps are returned, counted from 0; negative ones count from the
             end. Blocks behind the last index are not run and not trained.
         with_cp: Activation checkpointing: each block is run again in the backward pass, and only
@@ -160,21 +162,38 @@ class RSMamba(Encoder):
         x = tokens.flatten(2).transpose(1, 2)
         # Tokens after one another, as every block needs them.
         x = (x + resize_pos_embed(self.pos_embed, self.pos_embed_size, grid)).contiguous()
-        workspace = Workspace()
-        wanted = {*indices, self.out_indices[-1]}
-        maps: dict[int, Tensor] = {}
-        for index, layer in enumerate(self.layers[: self.out_indices[-1] + 1]):
-            if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(self._block, layer, x, use_reentrant=False)
-            else:
-                x = self._block(layer, x, workspace)  # type: ignore[arg-type]
-            if index in wanted:
-                if index == self.num_layers - 1:
-                    out = self.ln1(x)
-                else:  # without gradients the next block overwrites its input
-                    out = x if torch.is_grad_enabled() else x.clone()
-                maps[index] = out.transpose(1, 2).unflatten(2, grid)
+        tokens_of = self._run_blocks(x, {*indices, self.out_indices[-1]})
+        maps = {index: x.transpose(1, 2).unflatten(2, grid) for index, x in tokens_of.items()}
         return finer, maps[self.out_indices[-1]], [maps[index] for index in indices]
+
+    def _run_blocks(self, x: Tensor, wanted: set[int]) -> dict[int, Tensor]:
+        """Return the tokens (B, L, C) behind some blocks, of which the last one is run last."""
+        found = self._run_exported(x, sorted(wanted))
+        if found is None:
+            found, workspace = {}, Workspace()
+            for index, layer in enumerate(self.layers[: max(wanted) + 1]):
+                if self.with_cp and torch.is_grad_enabled():
+                    x = checkpoint(self._block, layer, x, use_reentrant=False)
+                else:
+                    x = self._block(layer, x, workspace)  # type: ignore[arg-type]
+                if index in wanted:
+                    # Without gradients the next block overwrites its input.
+                    kept = torch.is_grad_enabled() or index == max(wanted)
+                    found[index] = x if kept else x.clone()
+        if self.num_layers - 1 in found:
+            found[self.num_layers - 1] = self.ln1(found[self.num_layers - 1])
+        return found
+
+    def _run_exported(self, x: Tensor, wanted: list[int]) -> dict[int, Tensor] | None:
+        """Do so by one operator, where a program is exported and an engine has one."""
+        mix = exported_blocks(x)
+        layers: Any = self.layers[: wanted[-1] + 1]
+        if mix is None or not all(layer.is_plain(self.pre_norm) for layer in layers):
+            return None
+        norm = self.pre_norm
+        weights = [weight for layer in layers for weight in layer.weights()]
+        tokens = mix(x, norm.weight, norm.bias, norm.eps, weights, wanted)
+        return dict(zip(wanted, tokens, strict=True))
 
     def _block(
         self, layer: BidirectionalMambaMixer, x: Tensor, workspace: Workspace | None = None
@@ -200,7 +219,8 @@ def resize_pos_embed(pos_embed: Tensor, size: tuple[int, int], new_size: tuple[i
     Returns:
         (1, new h * new w, C).
     """
-    if tuple(size) == tuple(new_size):
+    # Of an image whose size an exporter leaves open, it is not known.
+    if all(statically_known_true(old == new) for old, new in zip(size, new_size, strict=True)):
         return pos_embed
     grid = pos_embed.transpose(1, 2).unflatten(2, size)
     # Bicubic interpolation is not defined for half precision on every device.

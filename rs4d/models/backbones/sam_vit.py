@@ -73,6 +73,7 @@ class SAMViT(Encoder):
             weights come from a checkpoint of the whole run does not need the file.
         frozen: Train none of it and keep it in evaluation mode, whatever mode the detector is in.
         with_cp: Activation checkpointing: each block is run again in the backward pass.
+        in_channels: Channels of the image; SAM's weights, for three, are inflated to as many.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -88,6 +89,7 @@ class SAMViT(Encoder):
         checkpoint: str | None = None,
         frozen: bool = False,
         with_cp: bool = False,
+        in_channels: int = 3,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -106,7 +108,7 @@ class SAMViT(Encoder):
         if out_indices is not None:
             self.out_indices = block_indices('SAMViT', out_indices, depth)
         self.with_embedding = with_embedding or not self.out_indices
-        self.vit = cast(Any, _network(settings, img_size))
+        self.vit = cast(Any, _network(settings, img_size, in_channels))
         self._names = set(self.vit.state_dict())
         self.vit.set_grad_checkpointing(with_cp)
         if not self.with_embedding:
@@ -151,7 +153,7 @@ class SAMViT(Encoder):
     def forward_intermediates(
         self, img: Tensor, indices: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Encode RGB images; the last map is SAM's embedding, or the last block's without a neck."""
+        """Encode images; the last map is SAM's embedding, or the last block's without a neck."""
         self.require_size(*img.shape[-2:])
         # timm takes an empty list for all blocks.
         embedding, maps = self.vit.forward_intermediates(img, indices=list(indices) or [0])
@@ -192,12 +194,13 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return additions_to_sam(state_dict) | timm_sam.checkpoint_filter_fn(official, None)
 
 
-def _network(settings: dict[str, Any], img_size: int) -> nn.Module:
+def _network(settings: dict[str, Any], img_size: int, in_channels: int) -> nn.Module:
     # SAM's; timm's default of 1e-5 is not what the weights were trained with.
     norm_layer: Any = partial(nn.LayerNorm, eps=1e-6)
     return timm_sam.VisionTransformerSAM(
         img_size=img_size,
         patch_size=PATCH_SIZE,
+        in_chans=in_channels,
         num_classes=0,
         embed_dim=settings['embed_dims'],
         depth=settings['num_layers'],

@@ -34,7 +34,7 @@ class TimmEncoder(Encoder):
             for ``tf_efficientnet_lite0``: those weights come from TensorFlow, whose padding only
             timm's ``tf_`` models have, and were trained with mean 127 and std 128 on a 0-255 scale.
             Loaded by :meth:`init_weights`, which MMEngine calls before training.
-        in_channels: Channels of the image.
+        in_channels: Channels of the image; weights for three are inflated to as many.
         model_kwargs: Further arguments of ``timm.create_model``. A transformer takes images of any
             size where timm's can, and otherwise those of ``dict(img_size=...)``.
         init_cfg: MMEngine's initialisation.
@@ -96,7 +96,8 @@ class TimmEncoder(Encoder):
         """
         if checkpoint.startswith(HUB_SCHEME):
             name = checkpoint.removeprefix(HUB_SCHEME) or self.model_name
-            whole = timm.create_model(name, pretrained=True, **self._arguments)
+            # timm would spread three bands over all that there are.
+            whole = timm.create_model(name, pretrained=True, **self._arguments | dict(in_chans=3))
             weights = whole.state_dict()
         else:
             remedy = (

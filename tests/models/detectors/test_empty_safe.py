@@ -57,11 +57,16 @@ def test_losses_and_gradients_are_the_originals(name: str) -> None:
         found.append((parts, gradients(model)))
     (ours, our_gradients), (theirs, their_gradients) = found
     assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    for key in ours:
+        torch.testing.assert_close(ours[key], theirs[key], rtol=1e-5, atol=0)
     for key, expected in their_gradients.items():
         grad = our_gradients[key]
         assert grad is not None
-        assert torch.equal(grad, torch.zeros_like(grad) if expected is None else expected), key
+        # Not bit by bit: where a tensor lies in memory decides how some processors' kernels sum.
+        expected = torch.zeros_like(grad) if expected is None else expected
+        torch.testing.assert_close(
+            grad, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item()
+        )
     assert any(grad is not None and grad.any() for grad in their_gradients.values())
 
 

@@ -1,0 +1,12 @@
+_base_ = [
+    '../_base_/models/light.py',
+    '../_base_/encoders/rsmamba-base_light.py',
+    '../_base_/datasets/coco_1024.py',
+    '../_base_/datasets/isaid.py',
+    '../_base_/schedules/finetune_800e.py',
+    '../_base_/default_runtime.py',
+]
+
+max_epochs = 24  # of 28,000 patches
+val_interval = 4
+model = dict(backbone=_base_.encoder, neck=_base_.neck)
