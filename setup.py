@@ -7,6 +7,9 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 SOURCES = Path('rs4d/ops/cpu/csrc')
+# Contraction to fused multiply-adds; none of the flags loosens NaN or infinity. What else compiles the
+# kernels takes them, too: the Makefile, and the operators for ONNX Runtime.
+FLAGS = SOURCES / 'compile_flags.txt'
 
 
 class BuildKernels(build_ext):
@@ -36,19 +39,9 @@ setup(
         Extension(
             'rs4d.ops._cpu_kernels',
             sources=sorted(map(str, SOURCES.glob('*.cpp'))),
-            depends=sorted(map(str, SOURCES.glob('*.h'))),
+            depends=sorted(map(str, [*SOURCES.glob('*.h'), FLAGS])),
             language='c++',
-            # Contraction to fused multiply-adds; none of the flags loosens NaN or infinity.
-            extra_compile_args=[
-                '-O3',
-                '-std=c++17',
-                '-ffp-contract=fast',
-                '-fno-math-errno',
-                '-fno-trapping-math',
-                '-fvisibility=hidden',
-                '-Wno-psabi',
-                '-pthread',
-            ],
+            extra_compile_args=['-O3', '-fvisibility=hidden', *FLAGS.read_text().split()],
             extra_link_args=['-pthread'],
             # Without a compiler the install succeeds, and the scan takes another engine.
             optional=True,

@@ -6,6 +6,7 @@
 from .interface import (
     bidirectional_conv_silu,
     bidirectional_selective_scan,
+    exported_blocks,
     in_place_mixer,
     selective_scan,
 )
@@ -31,6 +32,7 @@ __all__ = [
     'bidirectional_conv_silu',
     'bidirectional_selective_scan',
     'choose_engine',
+    'exported_blocks',
     'in_place_mixer',
     'selective_scan',
     'use_engine',

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from .registry import ENGINES, Engine, InPlaceMixer, choose_engine
+from .registry import ENGINES, BlocksMixer, Engine, InPlaceMixer, choose_engine
 from .workspace import product_type
 
 
@@ -153,6 +153,28 @@ def in_place_mixer(x: Tensor) -> InPlaceMixer | None:
         return None
     found = ENGINES[choose_engine(x)]
     return found.add_mixed if product_type(x) in {torch.float32, *found.low_types} else None
+
+
+def exported_blocks(x: Tensor) -> BlocksMixer | None:
+    """Find an engine's operator for all blocks of an encoder, to stand in a program that is exported.
+
+    Args:
+        x: Tokens (B, L, E).
+
+    Returns:
+        `rs4d.ops.cpu.mix_blocks` or its equal of another engine. None where nothing is exported, where
+        gradients may flow, and where the engine for ``x`` has none.
+    """
+    if not _is_exporting() or torch.is_grad_enabled():
+        return None
+    found = ENGINES[choose_engine(x)]
+    return found.mix_blocks if x.dtype in {torch.float32, *found.low_types} else None
+
+
+def _is_exporting() -> bool:
+    # Older versions of PyTorch don't say.
+    asked = getattr(torch.compiler, 'is_exporting', None)
+    return asked is not None and asked()
 
 
 def _scan(

@@ -1,11 +1,11 @@
 """The engines of the selective scan, and how one is chosen."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mmengine.logging import print_log
 from torch import Tensor, bfloat16, dtype, float16, float64
 
 from rs4d.errors import UserError
@@ -14,6 +14,10 @@ from . import chunked, cpu, cuda, definition, triton
 from .workspace import MixerWeights, Workspace
 
 InPlaceMixer = Callable[[Tensor, Callable[[Tensor], Tensor], MixerWeights, Workspace], None]
+# Tokens, weight, bias and epsilon of the norm, all blocks' weights, the blocks whose results are wanted.
+BlocksMixer = Callable[[Tensor, Tensor, Tensor, float, list[Tensor], list[int]], list[Tensor]]
+
+_logger = logging.getLogger(__name__)
 
 ENVIRONMENT_VARIABLE = 'RS4D_SCAN_ENGINE'
 
@@ -30,6 +34,7 @@ class Engine:
         scan: One or two directions, with all that the bidirectional scan fuses.
         conv_silu: The convolution of both directions. Default: the definition.
         add_mixed: A whole mixer with norm and residual, in place and without gradients; or None.
+        mix_blocks: All blocks of an encoder as one operator, for exported programs; or None.
         device: The type of device whose tensors it takes in float32; None for any device, and
             float64 as well.
         unavailable_reason: Says what is missing on this machine and what to install, or None.
@@ -40,6 +45,7 @@ class Engine:
     scan: Callable[..., Tensor]
     conv_silu: Callable[[Tensor, Tensor, Tensor | None], Tensor] = definition.conv_silu
     add_mixed: InPlaceMixer | None = None
+    mix_blocks: BlocksMixer | None = None
     device: str | None = None
     unavailable_reason: Callable[[], str | None] = _nothing_missing
     low_types: frozenset[dtype] = frozenset()
@@ -59,6 +65,7 @@ ENGINES: dict[str, Engine] = {
         cpu.scan,
         cpu.conv_silu,
         cpu.add_mixed,
+        cpu.mix_blocks,
         device='cpu',
         unavailable_reason=cpu.unavailable_reason,
         low_types=frozenset({bfloat16, float16}),
@@ -185,10 +192,10 @@ def choose_engine(u: Tensor, engine: str = 'auto') -> str:
             return name
         if not _Choice.told_about_fallback:
             _Choice.told_about_fallback = True
-            print_log(
-                f"The scan engine '{name}' would be the fastest for this input but is not "
-                f'available: {reason}',
-                logger='current',
+            _logger.warning(
+                "The scan engine '%s' would be the fastest for this input but is not available: %s",
+                name,
+                reason,
             )
     raise ScanEngineError('No scan engine takes this input.')
 

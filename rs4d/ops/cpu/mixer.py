@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..workspace import MixerWeights, Workspace, product_type
@@ -20,11 +19,21 @@ from .scan import scan_span
 
 # Tokens of a span: enough for products at full speed.
 _SPAN = 2048
-# Where products are faster as convolutions, and how many rows they need for that.
-_CONVOLVES = (
-    torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == 'AVX512'
-)
+# How many rows products need to be faster as convolutions.
 _MIN_ROWS = 1024
+
+
+def _convolves() -> bool:
+    """Whether products are faster as convolutions: with AVX-512 not of Intel, where MKL is slow."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    # Older versions of PyTorch don't say.
+    capabilities: dict[str, object] = getattr(torch.cpu, 'get_capabilities', dict)()
+    intel = str(capabilities.get('cpu_name', '')).startswith('Intel')
+    return torch.backends.cpu.get_cpu_capability() == 'AVX512' and not intel
+
+
+_CONVOLVES = _convolves()
 
 
 def add_mixed(
@@ -105,7 +114,8 @@ def token_product(x: Tensor, weight: Tensor, memory: Tensor) -> Tensor:
     PyTorch multiplies float32 matrices on CPUs with MKL and convolves with oneDNN, and a convolution
     with kernels of one pixel over channels-last pixels is the same product. On AMD's processors with
     AVX-512, which MKL leaves alone, oneDNN takes two thirds to five sixths of MKL's time for a mixer's
-    shapes; with AVX2 both take the same.
+    shapes; with AVX2 both take the same, and on Intel's own with AVX-512 MKL takes five sixths of
+    oneDNN's.
 
     Args:
         x: Tokens (L, C), contiguous.
@@ -122,5 +132,7 @@ def token_product(x: Tensor, weight: Tensor, memory: Tensor) -> Tensor:
     if not _CONVOLVES or x.dtype != torch.float32 or width == 1 or rows < _MIN_ROWS:
         return torch.mm(x, weight.t(), out=memory)
     pixels = x.view(1, rows // width, width, channels).permute(0, 3, 1, 2)
-    result = F.conv2d(pixels, weight[:, :, None, None])
+    kernels = weight[:, :, None, None]
+    # conv2d takes oneDNN for kernels of one pixel only where there are several threads.
+    result = torch.mkldnn_convolution(pixels, kernels, None, (0, 0), (1, 1), (1, 1), 1)
     return result.permute(0, 2, 3, 1).reshape(rows, weight.shape[0])

@@ -129,7 +129,11 @@ RS4D_INLINE void look_ahead(const ForwardTask& task, const TilePlace& place,
         return ahead_of(scan, rows, type, direction, place.batch, place.first_step, place.channel);
     };
     ahead[0] = ask(direction.u, scan.type);
-    if (scan.delta_rank == 0) ahead[1] = ask(direction.delta, scan.type);
+    if (scan.delta_rank == 0) {
+        ahead[1] = ask(direction.delta, scan.type);
+    } else if (place.index > 0) {
+        ahead[1] = ask(scan.partial, kFloat32);
+    }
     ahead[2] = leaves ? ask(scan.partial, kFloat32) : ask(task.y, scan.type);
     if (!leaves) ahead[3] = ask(scan.z, scan.type);
 }
