@@ -13,7 +13,7 @@ from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import BaseMetric
 
 from rs4d.checkpoints.plain_data import read_pickle
-from rs4d.datasets.masks import run_lengths
+from rs4d.datasets.masks import decode_texts, run_lengths
 from rs4d.errors import UserError
 from rs4d.files import write_json
 
@@ -28,6 +28,10 @@ _MALFORMED = (
     MemoryError,
     RuntimeError,
 )
+
+
+# So many masks are decoded at once.
+_TOGETHER = 4096
 
 
 class ResultsFileError(UserError, ValueError):
@@ -85,13 +89,16 @@ def write_results_of(loop: Any, path: str | Path) -> None:
     loop.evaluator.metrics.append(ResultsFile(path, dataset.cat_ids))
 
 
-def read_results(path: str | Path, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+def read_results(
+    path: str | Path, category_ids: Sequence[int], masks: bool = True
+) -> list[dict[str, Any]]:
     """Read predictions as data; nothing that a file may hold is run.
 
     Args:
         path: COCO results as `ResultsFile` writes them, or a pickle (``.pkl``, ``.pickle``) of
             MMDetection's ``DumpDetResults``.
         category_ids: The category of each label in a pickle, which has no other.
+        masks: Whether all have to have masks; else all or none, and boxes.
 
     Raises:
         UserError: The file is missing, holds something else or more than data, or has no masks.
@@ -105,8 +112,11 @@ def read_results(path: str | Path, category_ids: Sequence[int]) -> list[dict[str
             found = json.loads(path.read_bytes())
         if not isinstance(found, list):
             raise TypeError(f'it is a {type(found).__name__}')
+        masks = masks or any('segmentation' in instance for instance in found)
         for number, instance in enumerate(found):
-            _check(instance, f'instance {number}')
+            _check(instance, f'instance {number}', masks)
+        if masks:
+            _check_masks(found)
     except UserError:
         raise
     except _MALFORMED as error:
@@ -144,15 +154,46 @@ def _coco_results(sample: Mapping[str, Any], category_ids: Sequence[int]) -> lis
     return results
 
 
-def _check(instance: Any, where: str) -> None:
+def _check(instance: Any, where: str, masks: bool) -> None:
     """Refuse what would fail later, in the middle of a picture."""
-    for key, kinds in (('image_id', (int, str)), ('category_id', int), ('score', (int, float))):
+    for key, kinds in (
+        ('image_id', (int, str)),
+        ('category_id', (int, str)),
+        ('score', (int, float)),
+    ):
         if not isinstance(instance[key], kinds):
             raise TypeError(f'{where} has the {key} {instance[key]!r}')
     if not math.isfinite(instance['score']):
         raise ValueError(f'{where} has the score {instance["score"]}')
-    mask = instance['segmentation']
-    height, width = mask['size']
-    counts = run_lengths(mask['counts'])
-    if counts is None or counts.sum() != height * width:
-        raise ValueError(f'{where} has a segmentation that is no mask of {height}x{width} pixels')
+    if masks:
+        mask = instance['segmentation']
+        _, _ = mask['size']
+        if not isinstance(mask['counts'], str | list):
+            raise TypeError(f'{where} has counts of a {type(mask["counts"]).__name__}')
+    else:
+        box = np.asarray(instance['bbox'], float)
+        if box.shape != (4,) or not np.isfinite(box).all():
+            raise ValueError(f'{where} has the bbox {instance["bbox"]}')
+
+
+def _check_masks(found: Sequence[dict[str, Any]]) -> None:
+    """Refuse segmentations that are no masks; texts are decoded many at a time."""
+    masks = [instance['segmentation'] for instance in found]
+    sizes = [math.prod(map(int, mask['size'])) for mask in masks]
+    texts = [number for number, mask in enumerate(masks) if isinstance(mask['counts'], str)]
+    totals = [-1] * len(masks)
+    for start in range(0, len(texts), _TOGETHER):
+        part = texts[start : start + _TOGETHER]
+        lengths, first, good = decode_texts([masks[number]['counts'] for number in part])
+        sums = np.where(good, np.add.reduceat(lengths, first), -1).tolist()
+        for number, total in zip(part, sums, strict=True):
+            totals[number] = total
+    for number in set(range(len(masks))) - set(texts):
+        counts = run_lengths(masks[number]['counts'])
+        totals[number] = -1 if counts is None else int(counts.sum())
+    for number, (total, size) in enumerate(zip(totals, sizes, strict=True)):
+        if total != size:
+            height, width = masks[number]['size']
+            raise ValueError(
+                f'instance {number} has a segmentation that is no mask of {height}x{width} pixels'
+            )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rs4d.distillation.feature_distiller import FeatureDistiller, valid_area
 from rs4d.distillation.matches import to_grid
 from rs4d.distillation.teacher_cache import EMBEDDING
+from rs4d.models.data_preprocessor import BandsDataPreprocessor
 
 from .prediction_grid import assemble
 
@@ -47,7 +48,7 @@ def view_distillation(
 ) -> list[DistillationView]:
     """Corrupt images as a training step would at this moment, and compare student and teacher.
 
-    Inputs (B, 3, H, W) are those of the distiller's data preprocessor. Random numbers are drawn; the
+    Inputs (B, bands, H, W) are those of the distiller's data preprocessor. Random numbers are drawn; the
     distiller is as before afterwards.
     """
     corruption, preprocessor = distiller.corruption, distiller.data_preprocessor
@@ -58,7 +59,7 @@ def view_distillation(
         corrupted, _ = corruption(inputs, valid)
         features = to_grid(distiller.adapter(distiller.student(corrupted)[-1]).float(), target)
     ratios = float(corruption.noise_ratio), float(corruption.mask_ratio)
-    sizes = [(int(area.any(1).sum()), int(area.any(0).sum())) for area in valid[:, 0]]
+    sizes = [(_extent(area.any(1)), _extent(area.any(0))) for area in valid[:, 0]]
     pixels = _pixels(inputs, preprocessor), _pixels(corrupted, preprocessor)
     maps = target.cpu().numpy(), features.cpu().numpy()
     columns = zip(*pixels, *maps, sizes, strict=True)
@@ -135,15 +136,23 @@ def draw_distillation(views: Sequence[DistillationView], height: int = 256) -> n
 
 
 def _pixels(inputs: Tensor, preprocessor: Any) -> np.ndarray:
-    """Undo the normalisation; (B, H, W, 3), RGB, uint8."""
+    """Undo the normalisation; (B, H, W, 3), RGB, uint8; of a raster the first three bands, or one."""
     mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
     values = inputs.float()
     if mean is not None and std is not None:
         values = values * std.view(1, -1, 1, 1).to(values) + mean.view(1, -1, 1, 1).to(values)
-    if not getattr(preprocessor, '_channel_conversion', False):
+    if isinstance(preprocessor, BandsDataPreprocessor):
+        values = values[:, :3] if values.shape[1] >= 3 else values[:, :1].expand(-1, 3, -1, -1)
+    elif not getattr(preprocessor, '_channel_conversion', False):
         # Files are read as BGR.
         values = values.flip(1)
     return values.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
+
+
+def _extent(marked: Tensor) -> int:
+    """Up to where a row (N,) is marked; all of it where it is not."""
+    places = marked.nonzero()
+    return int(places.max()) + 1 if len(places) else len(marked)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from rs4d.datasets.image_reading import decode
+from rs4d.datasets.transforms import LoadRaster, raster_loader
 
 
 @VISUALIZERS.register_module()
@@ -27,11 +28,19 @@ class LegibleVisualizer(DetLocalVisualizer):
         name: The instance's name, by which MMEngine finds it again.
         min_side: Shortest side of what is drawn in pixels, for the truth and the prediction each;
             smaller images are enlarged by a whole number.
+        dpi: Dots per inch of the figure, by which lines and letters have their width in pixels;
+            MMEngine's would be as wide as Matplotlib's settings in this process make them.
         **kwargs: MMDetection's ``DetLocalVisualizer``.
     """
 
-    def __init__(self, name: str = 'visualizer', min_side: int = 256, **kwargs: Any) -> None:
+    def __init__(
+        self, name: str = 'visualizer', min_side: int = 256, dpi: int = 100, **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
+        # MMDetection's visualizer takes no settings of figures.
+        self.fig_show_cfg = dict(frameon=False, dpi=dpi)
+        self.fig_save_canvas, self.fig_save, self.ax_save = self._initialize_fig(self.fig_show_cfg)
+        self.dpi = dpi
         self.min_side = min_side
 
     def add_datasample(
@@ -43,6 +52,10 @@ class LegibleVisualizer(DetLocalVisualizer):
         **kwargs: Any,
     ) -> None:
         """Draw as MMDetection's; neither the image nor the sample is changed."""
+        if data_sample is not None and 'gt_sem_seg' in data_sample:
+            # What a raster has no data for, which is no class.
+            data_sample = data_sample.clone()
+            del data_sample.gt_sem_seg
         factor = -(-self.min_side // min(image.shape[:2]))
         if factor > 1:
             height, width = (factor * side for side in image.shape[:2])
@@ -72,9 +85,9 @@ def _enlarge(instances: InstanceData, factor: int) -> InstanceData:
 class InstanceVisualizationHook(DetVisualizationHook):
     """MMDetection's hook, with images as the pipeline loads them, and none over another.
 
-    Pictures of images in sub-folders go to sub-folders of ``test_out_dir``, where MMDetection's
-    overwrite each other if they have the same name. Arguments are those of MMDetection's
-    ``DetVisualizationHook``.
+    Of a raster it shows the first three bands, or the first one as grey, in PNGs. Pictures of images in
+    sub-folders go to sub-folders of ``test_out_dir``, where MMDetection's overwrite each other if they
+    have the same name. Arguments are those of MMDetection's ``DetVisualizationHook``.
     """
 
     def before_test(self, runner: Runner) -> None:
@@ -90,29 +103,42 @@ class InstanceVisualizationHook(DetVisualizationHook):
         """Draw the first image of a batch where it is due."""
         step = runner.iter + batch_idx
         if self.draw and step % self.interval == 0:
-            self._add('val_img', outputs[0], step)
+            loader = raster_loader(runner.val_dataloader.dataset)
+            self._add(runner, 'val_img', outputs[0], step, loader=loader)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[DetDataSample]
     ) -> None:
         """Draw the images of a batch."""
+        loader = raster_loader(runner.test_dataloader.dataset) if self.draw else None
         for sample in outputs if self.draw else ():
             self._test_index += 1
             out_file = None
             if self.test_out_dir is not None:
                 folder = os.path.join(runner.work_dir, runner.timestamp, self.test_out_dir)
                 name = os.path.relpath(os.path.abspath(sample.img_path), self._folder or '.')
-                out_file = os.path.join(folder, name)
-            self._add('test_img', sample, self._test_index, out_file)
+                out_file = os.path.join(folder, name if loader is None else f'{name}.png')
+            self._add(runner, 'test_img', sample, self._test_index, out_file, loader)
 
     def _add(
-        self, name: str, sample: DetDataSample, step: int, out_file: str | None = None
+        self,
+        runner: Runner,
+        name: str,
+        sample: DetDataSample,
+        step: int,
+        out_file: str | None = None,
+        loader: LoadRaster | None = None,
     ) -> None:
-        data = get(sample.img_path, backend_args=self.backend_args)
-        image = decode(data, sample.img_path, noted=sample.ori_shape[::-1])
-        self._visualizer.add_datasample(
+        if loader is None:
+            data = get(sample.img_path, backend_args=self.backend_args)
+            image = decode(data, sample.img_path, noted=sample.ori_shape[::-1])
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        else:
+            image = loader.picture(sample.img_path)
+        # Not the one that MMEngine made last in this process, which MMDetection's hook takes.
+        runner.visualizer.add_datasample(
             os.path.basename(sample.img_path) if self.show else name,
-            cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+            image,
             data_sample=sample,
             show=self.show,
             wait_time=self.wait_time,

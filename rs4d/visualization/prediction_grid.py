@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from pycocotools.coco import COCO
 
+from rs4d.datasets import ImageDecodeError, LoadRaster
 from rs4d.datasets.image_reading import decode, read_file
 from rs4d.errors import UserError
 
@@ -87,7 +88,7 @@ def draw_prediction_grid(
     for image_id in image_ids:
         entry = coco.imgs[image_id]
         path = image_folder / entry['file_name']
-        image = decode(read_file(path), str(path), noted=(entry['width'], entry['height']))
+        image = load_picture(path, (entry['width'], entry['height']))
         cells = [image, _draw(coco, image, coco.loadAnns(coco.getAnnIds(image_id)))]
         for found in columns.values():
             shown = [instance for instance in found[image_id] if instance['score'] >= score_thr]
@@ -97,6 +98,28 @@ def draw_prediction_grid(
         how = cv2.INTER_AREA if image.shape[0] > cell_height else cv2.INTER_LINEAR
         rows.append([cv2.resize(x, (width, cell_height), interpolation=how) for x in cells])
     return assemble(rows, ['image', 'truth', *predictions])
+
+
+def load_picture(path: Path, noted: tuple[int, int]) -> np.ndarray:
+    """Load an image to be looked at; what is none of 8 bits and three bands is stretched to it.
+
+    Args:
+        path: The file.
+        noted: Width and height that the annotations say.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+
+    Raises:
+        UserError: It does not decode, or has another size.
+    """
+    try:
+        return decode(read_file(path), str(path), noted=noted)
+    except ImageDecodeError as error:
+        try:
+            return LoadRaster(stretch=dict(type='percentile')).picture(str(path))[..., ::-1].copy()
+        except UserError:
+            raise error from None
 
 
 def _by_image(

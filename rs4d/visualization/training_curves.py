@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,11 @@ def read_run(path: str | Path, label: str | None = None) -> TrainingRun:
     validation: dict[str, dict[float, float]] = defaultdict(dict)
     place = 0.0
     for entry in (entry for file in files for entry in _entries(file)):
-        series = training if 'loss' in entry or 'lr' in entry else validation
+        series = validation if _is_validation(entry) else training
         # A validation's step is its epoch or its iteration; it happens where the training stands.
         place = float(entry['step']) if series is training else place
-        for key in entry.keys() - {'step'}:
-            if isinstance(entry[key], int | float):
-                series[key][place] = float(entry[key])
+        for key, value in _figures(entry).items():
+            series[key][place] = value
     if not training and not validation:
         raise TrainingLogError(f"The log of '{path}' is empty: nothing has been trained yet.")
     columns = (
@@ -67,6 +66,35 @@ def read_run(path: str | Path, label: str | None = None) -> TrainingRun:
     return TrainingRun(
         label or (path.parent.name if path.is_file() else path.resolve().name), *columns
     )
+
+
+def last_validation(folder: str | Path) -> tuple[int, dict[str, float]] | None:
+    """Find the last validation in a work dir's logs.
+
+    Returns:
+        The epoch behind which it was, and its figures; None if there is none.
+
+    Raises:
+        TrainingLogError: A line of a log is damaged.
+    """
+    found = None
+    for file in sorted(Path(folder).glob('*/vis_data/scalars.json')):
+        for entry in _entries(file):
+            if _is_validation(entry):
+                found = int(entry['step']), _figures(entry)
+    return found
+
+
+def _is_validation(entry: Mapping[str, Any]) -> bool:
+    return 'loss' not in entry and 'lr' not in entry
+
+
+def _figures(entry: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        key: float(value)
+        for key, value in entry.items()
+        if key != 'step' and isinstance(value, int | float)
+    }
 
 
 def draw_curves(

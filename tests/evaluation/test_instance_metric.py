@@ -1,5 +1,6 @@
 """Perfect predictions score 1, none score 0, and other images than the data set's are refused."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from mmengine.evaluator import Evaluator
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from rs4d.datasets import AnnotationError, DatasetNotFoundError
 from rs4d.datasets.coco_file import CocoIndex
@@ -257,12 +259,134 @@ def test_faults_are_said_before_anything_runs(tmp_path: Path) -> None:
     metric = InstanceMetric(str(write(tmp_path, annotations=[])))
     with pytest.raises(AnnotationError, match='no usable instance'):
         metric.dataset_meta = dict(classes=NAMES)
-    metric = InstanceMetric(str(write(tmp_path)))
-    with pytest.raises(AnnotationError, match='order of categories'):
-        metric.dataset_meta = dict(classes=NAMES[::-1])
     metric = InstanceMetric(str(tmp_path / 'nowhere.json'))
     with pytest.raises(DatasetNotFoundError, match=r'nowhere\.json'):
         metric.dataset_meta = dict(classes=NAMES)
+
+
+@pytest.mark.parametrize('ids', [(1, 2), (7, 3), ('b', 'a')])
+@pytest.mark.parametrize('names', [NAMES, NAMES[::-1], NAMES[1:]])
+def test_scores_are_those_of_their_class_whatever_the_ids(
+    tmp_path: Path, ids: tuple[Any, Any], names: tuple[str, ...]
+) -> None:
+    file = write(tmp_path)
+    content = json.loads(file.read_text())
+    for entry in content['annotations']:
+        entry['category_id'] = ids[entry['category_id'] - 1]
+    for entry, key in zip(content['categories'], ids, strict=True):
+        entry['id'] = key
+    file.write_text(json.dumps(content))
+    samples = perfect(file)
+    # Ships are found in one image of three, piers in all.
+    for number, sample in enumerate(samples):
+        prediction = sample['pred_instances']
+        found = [NAMES[label] for label in prediction['labels'].tolist()]
+        kept = [
+            k for k, name in enumerate(found) if name in names and (name == 'pier' or not number)
+        ]
+        prediction = {k: v[kept] for k, v in prediction.items() if k != 'masks'}
+        prediction['masks'] = [sample['pred_instances']['masks'][k] for k in kept]
+        prediction['labels'] = torch.tensor([names.index(found[k]) for k in kept])
+        sample['pred_instances'] = prediction
+    metric = InstanceMetric(
+        str(file), ['bbox', 'segm'], classwise=True, outfile_prefix=str(tmp_path / 'out')
+    )
+    evaluator = Evaluator(metric)
+    evaluator.dataset_meta = dict(classes=names)
+    evaluator.process(samples)
+    scores = evaluator.evaluate(len(samples))
+    assert scores['coco/pier_precision'] == 1.0
+    if 'ship' in names:
+        assert scores['coco/ship_precision'] == pytest.approx(34 / 101, abs=1e-3)
+    # What is written has the ids of the file.
+    written = json.loads((tmp_path / 'out.segm.json').read_text())
+    assert sum(entry['category_id'] == ids[1] for entry in written) == 3
+
+
+@pytest.mark.parametrize('ids', [(1, 2, 3), (100, 3, 7)])
+@pytest.mark.parametrize('order', [(0, 1, 2), (2, 0, 1)])
+def test_precision_by_class_is_that_of_pycocotools(
+    tmp_path: Path, ids: tuple[int, ...], order: tuple[int, ...]
+) -> None:
+    """Each class alone, by pycocotools on the file as it is, where annotations begin with 1."""
+    generator = np.random.default_rng(0)
+    truth: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    samples = []
+    for image in range(12):
+        labels = generator.integers(0, 3, 5)
+        corners = generator.integers(0, 40, (5, 2)).astype(float)
+        shifts = generator.integers(0, 4, (5, 2)) * (labels[:, None] + 1)
+        scores = generator.random(5)
+        guesses = np.where(generator.random(5) < 0.8, labels, (labels + 1) % 3)
+        masks = []
+        for (x, y), shift, label, guess, number in zip(
+            corners, shifts, labels, guesses, scores, strict=True
+        ):
+            square = [x, y, x + 20, y, x + 20, y + 20, x, y + 20]
+            truth.append(
+                dict(
+                    id=len(truth) + 1,
+                    image_id=image,
+                    category_id=ids[label],
+                    bbox=[x, y, 20, 20],
+                    area=400,
+                    iscrowd=0,
+                    segmentation=[square],
+                )
+            )
+            mask = np.zeros((80, 80), np.uint8)
+            column, row = np.array([x, y], int) + shift
+            mask[row : row + 20, column : column + 20] = 1
+            masks.append(coco_mask.encode(np.asfortranarray(mask)))
+            results.append(
+                dict(
+                    image_id=image,
+                    category_id=ids[guess],
+                    segmentation=masks[-1],
+                    score=float(np.float32(number)),
+                )
+            )
+        boxes = np.c_[corners + shifts, corners + shifts + 20]
+        prediction = dict(
+            bboxes=torch.tensor(boxes),
+            scores=torch.tensor(scores, dtype=torch.float32),
+            labels=torch.tensor([order.index(guess) for guess in guesses]),
+            masks=masks,
+        )
+        samples.append(
+            dict(
+                img_id=image,
+                img_path=f'imgs/{image}.png',
+                ori_shape=(80, 80),
+                pred_instances=prediction,
+            )
+        )
+    names = [f'class {label}' for label in range(3)]
+    content = dict(
+        images=[dict(id=i, file_name=f'{i}.png', width=80, height=80) for i in range(12)],
+        categories=[dict(id=key, name=name) for key, name in zip(ids, names, strict=True)],
+        annotations=truth,
+    )
+    file = tmp_path / 'truth.json'
+    file.write_text(json.dumps(content))
+    metric = InstanceMetric(str(file), metric=['segm'], classwise=True)
+    evaluator = Evaluator(metric)
+    evaluator.dataset_meta = dict(classes=tuple(names[label] for label in order))
+    evaluator.process(samples, None)
+    found = evaluator.evaluate(len(samples))
+    theirs = COCO(str(file))
+    precisions = []
+    for key, name in zip(ids, names, strict=True):
+        evaluation = COCOeval(theirs, theirs.loadRes(copy.deepcopy(results)), 'segm')
+        evaluation.params.catIds = [key]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        precisions.append(evaluation.stats[0])
+        assert found[f'coco/{name}_precision'] == pytest.approx(evaluation.stats[0], abs=6e-4)
+    assert len({round(value, 2) for value in precisions}) == 3
+    assert found['coco/segm_mAP'] == pytest.approx(np.mean(precisions), abs=6e-4)
 
 
 def test_a_model_without_masks_is_named(tmp_path: Path) -> None:

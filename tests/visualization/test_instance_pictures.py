@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -50,12 +51,29 @@ def test_size_and_place(sample: DetDataSample, tmp_path: Path, side: int, factor
     assert sample.gt_instances.bboxes.tolist() == [[20, 10, 50, 30]]
 
 
+def test_settings_of_matplotlib_in_this_process_change_nothing(
+    sample: DetDataSample, tmp_path: Path
+) -> None:
+    pictures = []
+    for dpi in (50, 300):
+        with matplotlib.rc_context({'figure.dpi': dpi, 'savefig.dpi': dpi}):
+            visualizer = LegibleVisualizer(min_side=40)
+            visualizer.dataset_meta = dict(classes=('',), palette=[COLOUR])
+            out = tmp_path / f'{dpi}.png'
+            np.random.seed(0)  # MMDetection varies the colours of masks
+            visualizer.add_datasample(
+                'a', np.zeros((40, 60, 3), np.uint8), sample, out_file=str(out)
+            )
+        pictures.append(cv2.imread(str(out)))
+    np.testing.assert_array_equal(*pictures)
+
+
 @pytest.fixture
 def runner(tmp_path: Path) -> Any:
     """A runner that tests images of which two have the same name, one is turned, and one is deep."""
-    LegibleVisualizer._instance_dict.clear()
-    Visualizer._instance_dict.clear()  # the current one is the last that was made under a new name
-    LegibleVisualizer.get_instance('visualizer', min_side=1).dataset_meta = dict(classes=('a',))
+    visualizer = LegibleVisualizer(min_side=1)
+    visualizer.dataset_meta = dict(classes=('a',))
+    Visualizer.get_instance('of another runner, made later in this process')
     folder = tmp_path / 'images'
     for name in ('north', 'south/west'):
         (folder / name).mkdir(parents=True)
@@ -71,7 +89,11 @@ def runner(tmp_path: Path) -> Any:
         get_data_info = list.__getitem__
 
     loader = SimpleNamespace(dataset=Images(infos))
-    return SimpleNamespace(test_dataloader=loader, work_dir=str(tmp_path), timestamp='now', iter=0)
+    runner = SimpleNamespace(
+        test_dataloader=loader, work_dir=str(tmp_path), timestamp='now', iter=0
+    )
+    runner.visualizer = visualizer
+    return runner
 
 
 @pytest.mark.parametrize('spelling', ['plain', 'with dots', 'some relative'])
@@ -99,5 +121,3 @@ def test_images_of_one_name_have_their_own_pictures(
     means = [cv2.imread(str(shown / name)).mean((0, 1)).round() for name in names]
     np.testing.assert_array_equal(means, [[0, 0, 250], [250, 250, 250], [0, 250, 0]])
     assert cv2.imread(str(shown / 'south/west/1.png')).shape[0] == 40  # not turned
-    LegibleVisualizer._instance_dict.clear()
-    Visualizer._instance_dict.clear()  # the current one is the last that was made under a new name

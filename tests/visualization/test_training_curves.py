@@ -7,7 +7,7 @@ import cv2
 import pytest
 from mmengine.visualization import LocalVisBackend
 
-from rs4d.visualization import TrainingLogError, draw_curves, read_run
+from rs4d.visualization import TrainingLogError, draw_curves, last_validation, read_run
 from rs4d.visualization.training_curves import smoothed
 
 
@@ -73,3 +73,13 @@ def test_smoothing_keeps_a_constant_and_averages() -> None:
     assert smoothed([3.0, 3.0, 3.0], 0.9) == pytest.approx([3, 3, 3])
     assert smoothed([0.0, 1.0], 0.5) == pytest.approx([0, 2 / 3])
     assert smoothed([1.0, 5.0], 0.0) == [1, 5]
+
+
+def test_the_last_validation_counts_in_a_resumed_run(tmp_path: Path) -> None:
+    assert last_validation(tmp_path) is None
+    write_run(tmp_path / 'a', 0, 4)
+    assert last_validation(tmp_path / 'a') == (1, {'coco/segm_mAP': 0.2})
+    write_run(tmp_path / 'a', 4, 6)
+    assert last_validation(tmp_path / 'a') == (2, {'coco/segm_mAP': 0.5})
+    write_run(tmp_path / 'a', 6, 7)  # a start that had no validation
+    assert last_validation(tmp_path / 'a') == (2, {'coco/segm_mAP': 0.5})
