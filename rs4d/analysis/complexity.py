@@ -26,7 +26,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from rs4d.config.portable import forget_checkpoints
 from rs4d.errors import ConfigError
+from rs4d.models.backbones.encoder import input_bands
 from rs4d.ops import Engine, added_engine
 
 Scope = Literal['backbone', 'model']
@@ -104,7 +106,8 @@ def count_complexity(
         )
     training = part.training
     counter = FlopCounterMode(display=False, custom_mapping=dict(_CUSTOM))
-    image = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    bands = input_bands(encoder_of(model)) or 3
+    image = torch.randn(1, bands, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     part.eval()
     try:
         with torch.no_grad(), _countable(), _all_instances(part), _ShapesOnly(), counter:
@@ -150,17 +153,6 @@ def _build_encoder(cfg: dict[str, Any]) -> nn.Module:
     except (NotImplementedError, RuntimeError):
         # Some models read numbers out of tensors while they are built.
         return MODELS.build(cfg)
-
-
-def forget_checkpoints(cfg: Any) -> None:
-    """Remove from a config, in place, what would load weights."""
-    if isinstance(cfg, dict):
-        for key in ('checkpoint', 'init_cfg'):
-            if key in cfg:
-                cfg[key] = None
-    for value in cfg.values() if isinstance(cfg, dict) else cfg:
-        if isinstance(value, dict | list | tuple):
-            forget_checkpoints(value)
 
 
 def input_shape(cfg: Mapping[str, Any]) -> tuple[int, int]:

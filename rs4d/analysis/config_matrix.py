@@ -21,9 +21,11 @@ from .complexity import (
     forget_checkpoints,
     input_shape,
 )
+from .marked_page import Marks
 
 BEGIN = '<!-- matrix: begin; written by rs4d configs --write -->'
 END = '<!-- matrix: end -->'
+MARKS = Marks(BEGIN, END)
 HEADER = (
     'config',
     'method',
@@ -47,10 +49,13 @@ _HEADS = {
     'EmptySafeCondInst': 'CondInst',
     'EmptySafeRTMDet': 'RTMDet-Ins',
 }
-_DATA = {
+DATA_NAMES = {
     'SSDDInsSegDataset': 'SSDD',
     'WHUInsSegDataset': 'WHU',
     'NWPUInsSegDataset': 'NWPU',
+    'HRSIDInsSegDataset': 'HRSID',
+    'ISAIDInsSegDataset': 'iSAID',
+    'CocoInsSegDataset': 'your own',
     'SA1BDataset': 'SA-1B',
     'ImageFolders': 'own images',
     'ScenesInsSegDataset': 'scenes',
@@ -61,14 +66,18 @@ _SAM_METHODS = {
     'prompt': 'RSPrompter-anchor',
 }
 # Box and mask AP in per cent on WHU's test split and on the val splits of NWPU and SSDD, as the paper
-# of RS4D (Yang et al., IEEE TGRS 2026) tabulates them. README.md shows the same table.
-PUBLISHED_AP: Mapping[str, Mapping[str, tuple[float, float]]] = {
+# of RS4D (Yang et al., IEEE TGRS 2026) tabulates them; MC-SAM SEG as arXiv 2408.08576 and DynamicVis
+# as arXiv 2503.16426. README.md shows the same table.
+PUBLISHED_AP: Mapping[str, Mapping[str, tuple[float | None, float]]] = {
     'Mask R-CNN R50': {'WHU': (66.4, 65.6), 'NWPU': (62.3, 59.7), 'SSDD': (67.7, 64.3)},
     'Mask2Former': {'WHU': (69.3, 69.2), 'NWPU': (57.4, 58.8), 'SSDD': (62.7, 64.4)},
     'SAM-seg (Mask R-CNN)': {'WHU': (70.3, 70.1), 'NWPU': (68.8, 65.2), 'SSDD': (68.7, 66.1)},
     'SAM-seg (Mask2Former)': {'WHU': (70.7, 71.1), 'NWPU': (63.1, 64.3), 'SSDD': (63.0, 66.5)},
     'RSPrompter-anchor': {'WHU': (71.9, 70.4), 'NWPU': (70.3, 66.1), 'SSDD': (70.4, 66.8)},
     'RSPrompter-query': {'WHU': (72.5, 72.5), 'NWPU': (68.4, 67.5), 'SSDD': (66.0, 67.3)},
+    'MC-SAM SEG': {'WHU': (None, 71.2)},
+    'DynamicVis-B, 36.8 M': {'NWPU': (68.5, 67.3), 'SSDD': (70.8, 70.8)},
+    'DynamicVis, 91.3 M': {'NWPU': (69.1, 67.8), 'SSDD': (71.5, 71.0)},
 }
 NONE = '\N{EN DASH}'
 
@@ -96,7 +105,7 @@ def describe_config(cfg: Config, path: Path) -> ConfigRow:
         encoder, head = model.backbone, _HEADS.get(model.type, model.type)
         method = _method(encoder, head)
     sets = inner_datasets(cfg.train_dataloader.dataset)
-    data = ' + '.join(_DATA.get(found['type'], found['type']) for found in sets)
+    data = ' + '.join(DATA_NAMES.get(found['type'], found['type']) for found in sets)
     return ConfigRow(
         config=f'[{path.stem}](../{path.as_posix()})',
         method=method,
@@ -111,7 +120,9 @@ def describe_config(cfg: Config, path: Path) -> ConfigRow:
 def published_cell(method: str, data: str) -> str:
     """Write a published AP, ``box / mask`` in per cent, or a dash."""
     found = PUBLISHED_AP.get(method, {}).get(data)
-    return NONE if found is None else f'{found[0]:.1f} / {found[1]:.1f}'
+    if found is None:
+        return NONE
+    return ' / '.join(NONE if value is None else f'{value:.1f}' for value in found)
 
 
 def add_costs(row: ConfigRow, cfg: Config, known: dict[str, tuple[str, str]]) -> ConfigRow:
@@ -171,14 +182,13 @@ def replace_matrix(text: str, table: str, file: Path) -> str:
     Raises:
         ConfigError: The comments are not there, once and in order.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in after or END in after:
+    filled = MARKS.fill(text, table)
+    if filled is None:
         raise ConfigError(
             f"'{file}' does not have the two lines that mark the table's place, once and in this "
             f'order: {BEGIN} and {END}. Add them where it should be.'
         )
-    return f'{before}{BEGIN}\n\n{table}\n\n{END}{after}'
+    return filled
 
 
 def _method(encoder: Mapping[str, Any], head: str) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +18,11 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from rs4d.analysis.complexity import forget_checkpoints, input_shape
+from rs4d.analysis.complexity import encoder_of, forget_checkpoints, input_shape
 from rs4d.config import load_config
+from rs4d.config.effect import OptionWithoutEffectError
 from rs4d.errors import ConfigError
+from rs4d.models.backbones.encoder import input_bands
 
 from .stopwatch import Stopwatch
 
@@ -81,7 +83,9 @@ def read_detector(config: str, work: Workload) -> Config:
     """
     cfg = load_config(config)
     if work.side is not None and 'image_size' in cfg:
-        cfg = load_config(config, dict(image_size=work.side))
+        # Where no part refers to it, the model is as it is, and the images have that side all the same.
+        with suppress(OptionWithoutEffectError):
+            cfg = load_config(config, dict(image_size=work.side))
     if work.mode == 'train' and 'optim_wrapper' not in cfg:
         raise ConfigError(
             f"The config '{config}' has no optim_wrapper, so there is nothing to train."
@@ -119,19 +123,20 @@ class DetectorSteps:
                     f'The model of {cfg.filename} is a {type(self.model).__name__} and no detector. '
                     'Encoders are measured by `rs4d benchmark encoders`.'
                 )
+            bands = input_bands(encoder_of(self.model)) or 3
             self._forward = self.model.forward
             self.model.forward = self._forward_in_precision
             if work.mode == 'train':
                 self.model.train()
                 with _quiet():
                     self._optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
-                self._data = make_batch(self.shape, work.instances, work.batch_size)
+                self._data = make_batch(self.shape, work.instances, work.batch_size, bands)
                 self._watch.watch(self.model, 'forward', 'forward')
                 self._watch.watch(self._optim_wrapper, 'backward', 'backward')
                 self._watch.watch(self._optim_wrapper, 'step', 'optimizer')
             else:
                 self.model.eval()
-                self._data = make_batch(self.shape, 0, 1)
+                self._data = make_batch(self.shape, 0, 1, bands)
                 _place_boxes(self.model, self.shape)
                 self._watch_prediction()
 
@@ -181,13 +186,16 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def make_batch(shape: tuple[int, int], instances: int, batch_size: int) -> dict[str, list]:
+def make_batch(
+    shape: tuple[int, int], instances: int, batch_size: int, bands: int = 3
+) -> dict[str, list]:
     """Make what a data loader gives: images of noise with rectangles of the first class.
 
     Args:
         shape: Height and width in pixels.
         instances: Objects of an image.
         batch_size: Images.
+        bands: Bands of an image.
     """
     generator = torch.Generator().manual_seed(0)
     samples = []
@@ -206,7 +214,8 @@ def make_batch(shape: tuple[int, int], instances: int, batch_size: int) -> dict[
         )
         sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
         samples.append(sample)
-    images = torch.randint(0, 256, (batch_size, 3, *shape), dtype=torch.uint8, generator=generator)
+    size = (batch_size, bands, *shape)
+    images = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
     return dict(inputs=list(images), data_samples=samples)
 
 

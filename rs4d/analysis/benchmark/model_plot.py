@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rs4d.errors import ConfigError
 
 from .detectors import PARTS
+from .record import Record
 from .timing import spread
-
-if TYPE_CHECKING:
-    from .models import Record
 
 
 def check_picture(out: Path) -> None:
@@ -19,7 +16,7 @@ def check_picture(out: Path) -> None:
         raise ConfigError(f"The picture '{out}' has to end in .png or .svg.")
 
 
-def draw_models(records: Sequence['Record'], out: Path) -> None:
+def draw_models(records: Sequence[Record], out: Path) -> None:
     """Draw a bar for each record, made of the medians of its parts; a panel for each mode."""
     # Matplotlib takes a second to import, and pyplot would look for a display.
     from matplotlib.figure import Figure

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from .detector_memory import detector_memory
 from .detectors import PARTS, DetectorSteps, Mode, Workload, read_detector
 from .disturbance import busy_processes
 from .model_plot import check_picture, draw_models
+from .record import Record
 from .report import conditions, write_table
 from .timing import Spread, interleave, ratio, spread
 
@@ -36,35 +37,6 @@ class Turns:
     warmup: int = 1
     disturb: int = 0
     memory: bool = True
-
-
-@dataclass
-class Record:
-    """What was measured of a detector in one mode and precision.
-
-    Attributes:
-        model: Its name.
-        mode: ``'predict'`` or ``'train'``.
-        precision: A key of ``PRECISIONS``.
-        shape: Height and width of images in pixels.
-        images: Of a step.
-        objects: Of an image: those found, or in training those that are there.
-        seconds: Of each round.
-        parts: Likewise, of each part of ``PARTS``.
-        disturbed: Seconds of each round beside busy processes.
-        peak_mib: Peak memory less what imports take; None if that was not measured.
-    """
-
-    model: str
-    mode: Mode
-    precision: str
-    shape: tuple[int, int]
-    images: int
-    objects: int
-    seconds: list[float]
-    parts: dict[str, list[float]]
-    disturbed: list[float] = field(default_factory=list)
-    peak_mib: float | None = None
 
 
 def compare_models(

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 import rs4d
+from rs4d.engine.provenance import processor_name
 from rs4d.files import write_text
 
 
@@ -26,7 +27,7 @@ def conditions() -> dict[str, str | int]:
     """Say on what and with what a record was made."""
     return dict(
         command=' '.join(['rs4d', *sys.argv[1:]]),
-        processor=_processor_name(),
+        processor=processor_name(),
         instructions=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
         python=platform.python_version(),
@@ -36,11 +37,3 @@ def conditions() -> dict[str, str | int]:
         transformers=transformers.__version__,
         rs4d=rs4d.__version__,
     )
-
-
-def _processor_name() -> str:
-    """Return the processor's name as Linux gives it."""
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor()

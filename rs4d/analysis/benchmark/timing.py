@@ -39,6 +39,7 @@ def interleave(
     rounds: int,
     warmup: int = 1,
     around: Callable[[Name], AbstractContextManager] = lambda _: nullcontext(),
+    measure: Callable[[Callable[[], object]], float] | None = None,
 ) -> dict[Name, list[float]]:
     """Time several functions in turn, so that whatever slows the machine slows all of them.
 
@@ -47,6 +48,7 @@ def interleave(
         rounds: Turns of each.
         warmup: Turns of each before, which are not measured.
         around: Gives what a candidate's turn happens in; to enter and to leave it is not measured.
+        measure: Calls a function and returns its seconds; :func:`by_the_clock` if None.
 
     Returns:
         Seconds of every round by name.
@@ -59,12 +61,27 @@ def interleave(
     for _ in range(rounds):
         for name, function in candidates.items():
             with around(name):
-                synchronise()
-                start = time.perf_counter()
-                function()
-                synchronise()
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append((measure or by_the_clock)(function))
     return seconds
+
+
+def by_the_clock(function: Callable[[], object]) -> float:
+    """Call a function, and return its seconds; what it gives a GPU to do is waited for."""
+    synchronise()
+    start = time.perf_counter()
+    function()
+    synchronise()
+    return time.perf_counter() - start
+
+
+def by_the_gpu(function: Callable[[], object]) -> float:
+    """Call a function, and return the seconds between the GPU's own events before and behind it."""
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    first.record()
+    function()
+    last.record()
+    torch.cuda.synchronize()
+    return first.elapsed_time(last) / 1e3
 
 
 def synchronise() -> None:
