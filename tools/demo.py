@@ -1,7 +1,8 @@
 """The whole method in a few minutes on two CPU cores: generate, distil, fine-tune, score, draw.
 
 Runs the project's own tools one after the other, prints each command before it runs, and ends with a
-table, ``metrics.json`` and a picture of predictions beside the truth in ``work_dirs/demo``. With
+table, ``metrics.json`` and a picture of predictions beside the truth in ``work_dirs/demo``, and with
+a large scene, the layer of what was found in it, and its picture. With
 ``--heads bbox prompt`` both heads are fine-tuned on the same distilled encoder.
 """
 
@@ -114,6 +115,30 @@ def main(argv: list[str] | None = None) -> None:
         '--out',
         'work_dirs/demo/predictions.png',
     )
+    minutes['scene'] = step(
+        'Generate a georeferenced scene of 4096 x 4096 pixels',
+        'tools/dataset_converters/generate_scenes.py',
+        'work_dirs/demo/scene',
+        '--mosaic',
+        '4096',
+    )
+    head = args.heads[0]
+    minutes['predict'] = step(
+        'Find its objects by windows, as a layer for QGIS and as a picture',
+        'tools/predict.py',
+        FINETUNE_CONFIG.format(head=head),
+        f'work_dirs/demo/finetune_{head}/latest.pth',
+        'work_dirs/demo/scene/scene.tif',
+        '--out',
+        'work_dirs/demo/scene/found',
+        '--size',
+        '256',
+        '--score-thr',
+        '0.5',
+        '--format',
+        'gpkg',
+        'overlay',
+    )
     total = (time.monotonic() - start) / 60
     report(folder, args.heads, total, minutes)
 
@@ -128,11 +153,36 @@ def report(folder: Path, heads: list[str], total: float, seconds: dict[str, floa
         print(
             f'| {head} | ' + ' | '.join(f'{found[f"coco/{name}"]:.3f}' for name in METRICS) + ' |'
         )
+    metrics['scene'] = counts = count_objects(folder / 'scene')
     metrics['minutes'] = round(total, 2)
     (folder / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
     parts = ', '.join(f'{name} {value / 60:.1f}' for name, value in seconds.items())
     print(f'\n{total:.1f} minutes ({parts})')
+    print(
+        f'The scene has {counts["truth"]} objects; {counts["found"]} were found, {counts["right"]} of '
+        'them with a mask of IoU 0.5 and more and the right class.'
+    )
+    print('Layer: work_dirs/demo/scene/found/predictions.gpkg')
+    print('Overview: work_dirs/demo/scene/found/overlays/scene.png')
     print('Picture: work_dirs/demo/predictions.png   Figures: work_dirs/demo/metrics.json')
+
+
+def count_objects(folder: Path) -> dict[str, int]:
+    """Compare the layer that was found in a scene with the true one; each true object counts once."""
+    import shapely
+
+    from rs4d.geo.layers import read_layer
+
+    truth = read_layer(folder / 'truth.gpkg', 'truth', 'class')
+    found = read_layer(folder / 'found' / 'predictions.gpkg', 'predictions', 'class')
+    pairs = shapely.STRtree(truth.geometries).query(found.geometries, predicate='intersects')
+    right = set()
+    for mine, true in pairs.T.tolist():
+        a, b = found.geometries[mine], truth.geometries[true]
+        both = a.intersection(b).area
+        if found.classes[mine] == truth.classes[true] and 2 * both >= a.area + b.area - both:
+            right.add(true)
+    return dict(truth=len(truth.classes), found=len(found.classes), right=len(right))
 
 
 if __name__ == '__main__':

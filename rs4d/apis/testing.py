@@ -7,15 +7,17 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 
-from rs4d.checkpoints.checks import require_checkpoint
 from rs4d.engine.distributed import leave
+from rs4d.engine.hooks.test_cost_hook import TestCostHook
 from rs4d.engine.precision import choose_dtype
 from rs4d.engine.preflight import check_testing, make_work_dir
 from rs4d.engine.terminal import summarise
-from rs4d.errors import ConfigError
-from rs4d.evaluation import write_results_of
+from rs4d.errors import ConfigError, Problems
+from rs4d.evaluation import METRICS, InstanceMetric, write_results_of
 from rs4d.files import keep_earlier, write_json
 from rs4d.models.part_checks import check_parts
+
+from .run_record import describe_run
 
 
 def test(
@@ -28,6 +30,9 @@ def test(
 ) -> dict[str, Any]:
     """Score a checkpoint and write its metrics to ``metrics.json`` in the work dir.
 
+    What a report is made of lies in a folder of the test's own, WORK_DIR/TIME_OF_START: the truth that
+    was scored, all predictions, and the metrics once more.
+
     Args:
         cfg: The config, with ``work_dir``; changed in place.
         checkpoint: The checkpoint file.
@@ -37,12 +42,12 @@ def test(
         show_dir: Where pictures of predictions are written, under the work dir and the time of start.
 
     Returns:
-        The metrics; what an earlier test had written is kept aside.
+        The metrics; what an earlier test had written is kept aside. The file also has the config, the
+        checkpoint, and under ``run`` what `describe_run` says.
 
     Raises:
         UserError: Something does not fit: an option, the checkpoint, the data.
     """
-    require_checkpoint(checkpoint, 'the command line')
     choose_dtype(cfg, amp, training=False)
     make_work_dir(cfg)
     cfg.load_from, cfg.resume = checkpoint, False
@@ -50,18 +55,29 @@ def test(
         _draw_predictions(cfg, show_dir)
     cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
-    check_parts(runner.model)
-    check_testing(runner)
+    problems = Problems()
+    with problems.noted():
+        check_parts(runner.model)
+    with problems.noted():
+        check_testing(runner)
+    problems.raise_all()
     runner.logger.info(summarise(runner))
     if out:
         write_results_of(runner.test_loop, out)
     if out and is_main_process():
         keep_earlier(out)
+    cost = TestCostHook()
+    runner.register_hook(cost)
+    for metric in runner.test_loop.evaluator.metrics:
+        if isinstance(metric, InstanceMetric):
+            metric.record_to = Path(runner.log_dir)
     metrics = runner.test()
     if is_main_process():
         file = Path(cfg.work_dir) / 'metrics.json'
         keep_earlier(file)
-        write_json(file, {**metrics, 'config': cfg.filename, 'checkpoint': checkpoint}, indent=2)
+        said = dict(config=cfg.filename, checkpoint=checkpoint, run=describe_run(runner, cost))
+        for place in (file, Path(runner.log_dir) / METRICS):
+            write_json(place, metrics | said, indent=2)
     leave()
     return metrics
 

@@ -8,7 +8,7 @@ from rs4d.engine.distributed import leave
 from rs4d.engine.precision import choose_dtype
 from rs4d.engine.preflight import check_training, check_work_dir, choose_resume
 from rs4d.engine.terminal import summarise
-from rs4d.errors import ConfigError
+from rs4d.errors import ConfigError, Problems
 from rs4d.models.part_checks import check_parts
 
 
@@ -49,8 +49,12 @@ def train(
     check_work_dir(cfg, overwrite)
     cfg.runner_type = cfg.get('runner_type', 'AtomicRunner')
     runner = RUNNERS.build(cfg)
-    check_parts(runner.model)
-    check_training(runner)
+    problems = Problems()
+    with problems.noted():
+        check_parts(runner.model)
+    with problems.noted():
+        check_training(runner)
+    problems.raise_all()
     runner.logger.info(summarise(runner))
     try:
         runner.train()

@@ -13,21 +13,34 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from .common import complete
 
 COMMANDS = (
     'train',
     'test',
+    'predict',
+    'push',
+    'pull',
     'check',
     'configs',
+    'results',
     'convert',
+    'export',
     'cache-teacher',
     'generate-scenes',
+    'stats',
+    'tile',
+    'vectorize',
+    'split',
     'draw',
+    'report',
     'plot-log',
     'flops',
     'benchmark',
+    'gpu-check',
+    'study',
 )
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -57,7 +70,24 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         own.set_defaults(command=module)
         if words[:1] == [name] and hasattr(module, 'complete'):
             words = [name, *module.complete(list(words[1:]))]
-    return parser.parse_args(complete(words))
+    if words and not words[0].startswith('-') and words[0] not in COMMANDS:
+        parser.error(
+            f"there is no command '{words[0]}'.{_nearest(words[0], COMMANDS)} See rs4d --help."
+        )
+    args, unknown = parser.parse_known_args(complete(words) if words else ['--help'])
+    if unknown:
+        name = words[0]
+        known = commands.choices[name]._option_string_actions
+        hints = ''.join(_nearest(word.split('=')[0], list(known)) for word in unknown)
+        commands.choices[name].error(
+            f'unrecognized arguments: {" ".join(unknown)}.{hints} See rs4d {name} --help.'
+        )
+    return args
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    found = get_close_matches(word, known, n=1) if len(word) > 1 else []
+    return f" Did you mean '{found[0]}'?" if found else ''
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,15 +102,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         return args.command.run(args) or 0
     except KeyboardInterrupt as stop:
-        interrupted = getattr(args.command, 'interrupted', None)
-        say = 'Nothing was written.' if interrupted is None else interrupted(args)
-        if say is not None:
-            _tell(f'{name}: interrupted. {say}')
-        terminated = getattr(stop, 'signum', None) == signal.SIGTERM
-        return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
+        return _interrupted(args, name, stop)
     except Exception as error:
-        from .errors import explain
+        from .errors import explain, interruption
 
+        cause = interruption(error)
+        if cause is not None:
+            return _interrupted(args, name, cause)
         paragraph = explain(error)
         if paragraph is None:
             raise
@@ -93,6 +121,15 @@ def run(args: argparse.Namespace) -> int:
 def main(*words: object) -> int:
     """Run a sub-command with its arguments within Python, and return the exit code."""
     return run(parse([str(word) for word in words]))
+
+
+def _interrupted(args: argparse.Namespace, name: str, stop: BaseException) -> int:
+    say: str | None = 'Nothing was written.'
+    if hasattr(args.command, 'interrupted'):
+        say = args.command.interrupted(args)
+    if say is not None:
+        _tell(f'{name}: interrupted. {say}')
+    return EXIT_TERMINATED if getattr(stop, 'signum', None) == signal.SIGTERM else EXIT_INTERRUPTED
 
 
 def _tell(text: str) -> None:

@@ -18,7 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ('models', 'time and memory of whole detectors, by parts', _model_arguments, _models),
         ('encoders', 'time, memory and multiply-adds of encoders', _encoder_arguments, _encoders),
         ('scan', 'the engines of the selective scan alone', _scan_arguments, _scan),
-        ('memory', "peak memory of a config's training steps", _memory_arguments, _memory),
     ):
         own = kinds.add_parser(name, help=text, description=work.__doc__)
         add_kind(own)
@@ -127,36 +126,3 @@ def _scan(args: argparse.Namespace) -> None:
     from rs4d.analysis.benchmark.scan import compare_engines
 
     _print([compare_engines(tuple(args.shape), args.rounds, args.out)], args.out)
-
-
-def _memory_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add('config', help='the config of a detector')
-    add('--size', type=int, default=512, help='side of an image in pixels, default: %(default)s')
-    add('--instances', type=int, default=20, help='objects of an image, default: %(default)s')
-    add('--batch-size', type=int, default=1, help='images of a step, default: %(default)s')
-    add('--steps', type=int, default=2, help='default: %(default)s, as Adam fills its moments')
-
-
-def _memory(args: argparse.Namespace) -> None:
-    """Measure the peak memory of a config's training steps, on the CPU, in a process of its own.
-
-    The model has random weights, the images are noise with rectangles as objects, the optimizer is
-    the config's. The peak holds weights, gradients, moments, activations and the libraries.
-    """
-    from rs4d.analysis.benchmark.detector_memory import detector_memory
-    from rs4d.analysis.benchmark.detectors import Workload, read_detector
-
-    work = Workload('train', args.size, args.batch_size, args.instances)
-    read_detector(args.config, work)  # what is wrong with it is said here, not by the other process
-    found = detector_memory(args.config, work, steps=args.steps)
-    print(f'config       {args.config}')
-    print(f'input        {args.batch_size} x 3 x {args.size} x {args.size}')
-    print(f'objects      {args.instances} an image')
-    if found is None:
-        print('peak         more than this machine has')
-        return
-    if found.masks:
-        print(f'masks        {found.masks} decoded in a step')
-    print(f'peak         {found.peak / 1024:.2f} GiB')
-    print(f'  libraries  {found.libraries / 1024:.2f} GiB, before the model was built')

@@ -6,10 +6,8 @@ Example: rs4d cache-teacher configs/distill/rs4d-base_sam-vit-b_sa1b_cached.py
 """
 
 import argparse
-import os
 import shlex
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,26 +70,16 @@ def interrupted(args: argparse.Namespace) -> str:
 
 def _complete_options(args: argparse.Namespace, cfg: 'Config') -> None:
     """Fill in what the command line leaves to launcher, config and machine, and check the rest."""
-    import torch
-
+    from rs4d.engine.shares import Share, default_device
     from rs4d.errors import ConfigError
 
-    # Ranks of a launcher write into one terminal or file; those by hand have one each.
-    args.shows = args.rank is not None or _from_launcher(('RANK', 'SLURM_PROCID'), 0) == 0
-    if args.rank is None:
-        args.rank = _from_launcher(('RANK', 'SLURM_PROCID'), 0)
-    if args.world_size is None:
-        args.world_size = _from_launcher(('WORLD_SIZE', 'SLURM_NTASKS'), 1)
+    share = Share.of(args.rank, args.world_size)
+    args.rank, args.world_size, args.shows = share.rank, share.world_size, share.shows
     args.out = args.out or cfg.model.get('teacher_cache')
     if not args.out:
         raise ConfigError(
             f"The config '{args.config}' has no model.teacher_cache, so it does not say where the "
             'cache should be. Give a folder by --out.'
-        )
-    if not 0 <= args.rank < args.world_size:
-        raise ConfigError(
-            f'--rank {args.rank} --world-size {args.world_size}: ranks are counted from 0 to one '
-            'less than the world size.'
         )
     loader = cfg.get('train_dataloader', {})
     if args.batch_size is None:
@@ -103,14 +91,7 @@ def _complete_options(args: argparse.Namespace, cfg: 'Config') -> None:
             f'--batch-size {args.batch_size}, --num-workers {args.num_workers}, --images-per-shard '
             f'{args.images_per_shard}: batches and shards have at least 1 image, workers may be 0.'
         )
-    if args.device is None:
-        local = _from_launcher(('LOCAL_RANK', 'SLURM_LOCALID'), 0)
-        count = torch.cuda.device_count()
-        args.device = f'cuda:{local % count}' if count else 'cpu'
-
-
-def _from_launcher(names: Sequence[str], default: int) -> int:
-    return int(next((os.environ[name] for name in names if name in os.environ), default))
+    args.device = args.device or default_device()
 
 
 def _fill(args: argparse.Namespace, cfg: 'Config', images: 'ImagesToCache') -> None:

@@ -13,7 +13,7 @@ Example: rs4d check configs/rs4d/rs4d-base_bbox_ssdd.py
 import argparse
 from pathlib import Path
 
-from .common import add_config_arguments, read_config
+from .common import add_config_arguments, add_data_arguments, read_config
 
 EXIT_FOUND = 1
 
@@ -21,6 +21,7 @@ EXIT_FOUND = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how much is checked, and where to say it."""
     add_config_arguments(parser)
+    add_data_arguments(parser)
     add = parser.add_argument
     add('--json', metavar='FILE', help='also write everything to this file')
     add('--annotations-only', action='store_true', help='do not look at the image files')

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _PRECISIONS = ('auto', 'bf16', 'fp16')
 
 
-class _OptionsAction(argparse.Action):
+class OptionsAction(argparse.Action):
     """Collects ``key=value``; what is not of this form is an error of usage."""
 
     def __call__(
@@ -21,6 +21,7 @@ class _OptionsAction(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
+        """Add the words to those that were given before."""
         for value in values:
             if '=' not in value:
                 parser.error(
@@ -33,14 +34,52 @@ class _OptionsAction(argparse.Action):
 def add_config_arguments(parser: argparse.ArgumentParser, what: str = 'the config file') -> None:
     """Add a config, of which ``what`` is the help, and the options that change it."""
     parser.add_argument('config', help=f'{what}; rs4d::PATH is one that rs4d brings')
+    add_config_options(parser)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change a config."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=_OptionsAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='change settings of the config: train_cfg.max_epochs=12 model.backbone.arch=large; '
         'lists as key="[a,b]"',
     )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser, train: bool = True) -> None:
+    """Add what names a COCO set in place of the config's, with files to ``train`` on or without."""
+    group = parser.add_argument_group(
+        "a COCO set of your own in place of the config's, with the classes that its files have"
+    )
+    add = group.add_argument
+    add('--data', metavar='DIR', help='folder that the other paths may start from')
+    if train:
+        add('--train', metavar='FILE', help='annotations to train on (default: DIR/train.json)')
+    add('--val', metavar='FILE', help='annotations to score on (default: DIR/val.json)')
+    add(
+        '--images',
+        metavar='DIR',
+        help="folder of the images (default: found near the annotations')",
+    )
+    if train:
+        add('--val-images', metavar='DIR', help='that of the images of --val, if it is another')
+        add('--classes', nargs='+', metavar='NAME', help='use these classes alone, in this order')
+
+
+def data_words(args: argparse.Namespace) -> list[str]:
+    """Return the words of a command line that `add_data_arguments` read, to be said again."""
+    words: list[str] = []
+    for name in ('data', 'train', 'val', 'images', 'val_images', 'classes'):
+        value = getattr(args, name, None)
+        if value is not None:
+            words += [
+                f'--{name.replace("_", "-")}',
+                *([value] if isinstance(value, str) else value),
+            ]
+    return words
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,20 +111,38 @@ def complete(words: Sequence[str]) -> list[str]:
     ]
 
 
-def read_config(args: argparse.Namespace) -> 'Config':
-    """Read the config that `add_config_arguments` asked for, with its options, by `load_config`."""
+def parsed_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``--cfg-options`` sets, from dotted keys to values."""
     from mmengine.config import DictAction
 
-    from rs4d.config import load_config
-
     pairs = (option.split('=', 1) for option in args.cfg_options or [])
-    return load_config(
-        args.config, {key: DictAction._parse_iterable(value) for key, value in pairs}
-    )
+    return {key: DictAction._parse_iterable(value) for key, value in pairs}
 
 
-def read_run_config(args: argparse.Namespace) -> 'Config':
-    """Read the config of a training or a test, with ``work_dir`` and ``launcher`` set.
+def read_config(args: argparse.Namespace, checkpoint: str | None = None) -> 'Config':
+    """Read the config that `add_config_arguments` and `add_data_arguments` asked for.
+
+    Args:
+        args: The arguments.
+        checkpoint: A trained model, whose classes a data set has that leaves them to its file.
+    """
+    from rs4d.checkpoints import trained_classes
+    from rs4d.config import load_config
+    from rs4d.datasets.own_data import OwnData
+
+    options = parsed_options(args)
+    if hasattr(args, 'data'):
+        splits = ('train', 'val') if hasattr(args, 'train') else ('val',)
+        said = {name: getattr(args, name, None) for name in OwnData.__dataclass_fields__}
+        options = OwnData(**said).options(splits) | options
+    classes: tuple[str, ...] = ()
+    if checkpoint is not None and Path(checkpoint).expanduser().is_file():
+        classes = trained_classes(checkpoint)
+    return load_config(args.config, options, classes)
+
+
+def read_run_config(args: argparse.Namespace, checkpoint: str | None = None) -> 'Config':
+    """Read the config of a training, or of a test of a checkpoint; sets ``work_dir`` and ``launcher``.
 
     Raises:
         ConfigError: The launcher that is named did not start this process.
@@ -94,7 +151,7 @@ def read_run_config(args: argparse.Namespace) -> 'Config':
     from rs4d.engine.distributed import require_launcher
 
     require_launcher(args.launcher, args.local_rank)
-    cfg = read_config(args)
+    cfg = read_config(args, checkpoint)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

@@ -20,6 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='put the table into this Markdown file, between its two marks, as in docs/configs.md',
     )
+    what.add_argument(
+        '--metafiles',
+        action='store_true',
+        help="write metafile.yml of each folder, as MMDetection's zoo has it, from the tables in "
+        'docs/configs.md and docs/results.md',
+    )
     parser.add_argument(
         '--root', type=Path, help='folder that holds configs/ (default: the one of rs4d)'
     )
@@ -30,6 +36,12 @@ def run(args: argparse.Namespace) -> None:
     from rs4d.config.packages import SHIPPED, leaf_configs
 
     root = args.root or SHIPPED
+    if args.metafiles:
+        from rs4d.analysis.metafiles import write_metafiles
+
+        for file in write_metafiles(args.root or Path.cwd()):
+            print(file)
+        return
     if not (args.costs or args.write):
         paths = [file.relative_to(root / 'configs').as_posix() for file in leaf_configs(root)]
         # In one piece, since `| head` leaves before the end.

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
 
     from rs4d.datasets.annotation_checks import check_annotations
     from rs4d.datasets.coco_file import CocoIndex, read_coco
-    from rs4d.errors import ConfigError
+    from rs4d.errors import ConfigError, some
     from rs4d.evaluation import read_results
     from rs4d.visualization import choose_images, draw_prediction_grid
 
@@ -63,3 +63,8 @@ def run(args: argparse.Namespace) -> None:
     if not cv2.imwrite(str(args.out), grid):
         raise ConfigError(f"--out '{args.out}' could not be written. Choose a folder with space.")
     print(f'Wrote {args.out}')
+    for name, found in predictions.items():
+        predicted = {instance['image_id'] for instance in found}
+        without = [coco.imgs[key]['file_name'] for key in chosen if key not in predicted]
+        if without:
+            print(f'{name} predicts nothing on {some(without)}; they are drawn as they are.')

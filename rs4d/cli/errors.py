@@ -48,6 +48,16 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
+def interruption(error: BaseException) -> BaseException | None:
+    """Find the Ctrl-C or SIGTERM that MMEngine has turned into an error.
+
+    Its formatter of configs says of whatever stops it that the syntax is wrong.
+    """
+    if not isinstance(error, SyntaxError):
+        return None
+    return next((link for link in _chain(error) if isinstance(link, KeyboardInterrupt)), None)
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen = set()
     link: BaseException | None = error

@@ -16,6 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--num-val', type=int, default=200, help='default: %(default)s')
     add('--size', type=int, default=256, help='pixels, default: %(default)s')
     add('--seed', type=int, default=0, help='default: %(default)s')
+    add(
+        '--mosaic',
+        type=int,
+        metavar='SIDE',
+        help='instead of a set, one georeferenced scene of so many pixels a side, scene.tif, and its '
+        'objects, truth.gpkg',
+    )
     add('--overwrite', action='store_true', help='replace scenes of other settings')
 
 
@@ -24,6 +31,13 @@ def run(args: argparse.Namespace) -> None:
     from rs4d.datasets.scenes import ensure_scenes
 
     start = time.perf_counter()
+    if args.mosaic is not None:
+        from rs4d.datasets.scenes.mosaic import write_mosaic
+
+        for file in write_mosaic(args.out_dir, args.mosaic, args.seed, args.overwrite):
+            print(file)
+        print(f'{time.perf_counter() - start:.1f} s')
+        return
     sizes = dict(num_train=args.num_train, num_val=args.num_val, size=args.size)
     for file in ensure_scenes(args.out_dir, **sizes, seed=args.seed, overwrite=args.overwrite):
         print(file)

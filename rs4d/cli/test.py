@@ -1,12 +1,19 @@
 """Score a checkpoint: COCO AP of boxes and masks, or for stage 1 the agreement with the teacher.
 
-Prints the metrics and writes them to metrics.json in the work dir.
+Prints the metrics and writes them to metrics.json in the work dir. `rs4d report` makes a page of what a
+test leaves there.
 Example: rs4d test configs/rs4d/rs4d-base_bbox_ssdd.py work_dirs/ssdd/latest.pth
+For data of your own add --data DIR --val B.json; the classes are those of the checkpoint.
 """
 
 import argparse
 
-from .common import add_config_arguments, add_run_arguments, read_run_config
+from .common import (
+    add_config_arguments,
+    add_data_arguments,
+    add_run_arguments,
+    read_run_config,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--show-dir', help='draw predictions into this folder, under work dir and time of start'
     )
+    add_data_arguments(parser, train=False)
     add_run_arguments(parser)
 
 
@@ -27,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     from rs4d.apis import test
     from rs4d.engine.distributed import launched_as
 
-    cfg = read_run_config(args)
+    cfg = read_run_config(args, args.checkpoint)
     metrics = test(cfg, args.checkpoint, amp=args.amp, out=args.out, show_dir=args.show_dir)
     if launched_as(args.launcher)[0] == 0:
         width = max(map(len, metrics), default=0)

@@ -1,6 +1,7 @@
 """Train a model: distil an encoder (stage 1) or fine-tune a detector (stage 2).
 
 Example: rs4d train configs/rs4d/rs4d-base_bbox_ssdd.py
+Data of your own: rs4d train rs4d::rs4d/rs4d-tiny_light_coco.py --data DIR --train A.json --val B.json
 Several processes: tools/dist_train.sh, tools/slurm_train.sh. Ctrl-C and SIGTERM save before leaving.
 """
 
@@ -9,12 +10,19 @@ import os
 import shlex
 from pathlib import Path
 
-from .common import add_config_arguments, add_run_arguments, read_run_config
+from .common import (
+    add_config_arguments,
+    add_data_arguments,
+    add_run_arguments,
+    data_words,
+    read_run_config,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what a training takes; the flags are MMDetection's, and a few."""
     add_config_arguments(parser)
+    add_data_arguments(parser)
     add_run_arguments(parser)
     add = parser.add_argument
     add(
@@ -73,10 +81,11 @@ def interrupted(args: argparse.Namespace) -> str | None:
     latest = find_latest_checkpoint(folder) if folder and Path(folder).is_dir() else None
     if latest is None:
         return 'No checkpoint had been written yet; the same command starts again.'
-    words = [args.config, '--work-dir', folder, '--resume']
+    data = data_words(args)
+    words = [args.config, *data, '--work-dir', folder, '--resume']
     if args.launcher == 'slurm':
         script = [f'GPUS={number}', 'bash', 'tools/slurm_train.sh', 'PARTITION', 'JOB_NAME']
-        command = [*script, args.config, folder, '--resume']
+        command = [*script, args.config, folder, *data, '--resume']
     elif args.launcher == 'pytorch':
         # The script takes the number of this machine.
         local = os.environ.get('LOCAL_WORLD_SIZE', str(number))

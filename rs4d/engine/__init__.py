@@ -1,5 +1,6 @@
 """What runs around the models: loops, hooks, optimizer wrappers, and how data is drawn."""
 
+from .hooks.cpu_clock_hook import CpuClockHook
 from .hooks.non_finite_loss_hook import NonFiniteLossError, NonFiniteLossHook
 from .hooks.progress_hook import ProgressHook
 from .hooks.resumable_checkpoint_hook import ResumableCheckpointHook
@@ -11,6 +12,7 @@ from .stop_requests import StopRequests, TrainingStopped
 
 __all__ = [
     'AtomicRunner',
+    'CpuClockHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'ProgressHook',

@@ -1,6 +1,8 @@
 """Checks before training and testing, so that no time is spent on what cannot end well."""
 
+import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
-from rs4d.checkpoints.checks import check_checkpoint, check_pretrained, require_checkpoint
+from rs4d.checkpoints import trained_classes
+from rs4d.checkpoints.checks import check_checkpoint, check_pretrained
 from rs4d.config import dataset_classes, inner_datasets, is_class_head
 from rs4d.errors import ConfigError, InputSizeError, Problems, UserError, some
 
@@ -18,6 +21,8 @@ from .random_state import kept_random_state
 
 # Enough to meet images of other sizes without reading the set.
 _SAMPLES = 4
+# Warm-ups that a training has at least, unless it is told of, and that it had better have.
+_WARMUPS, _ENOUGH_WARMUPS = 3, 10
 
 
 def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
@@ -62,9 +67,6 @@ def choose_resume(cfg: Config, resume: str | None) -> None:
         cfg: Changed in place.
         resume: A checkpoint, ``'auto'`` for the newest one in the work dir if there is one, or None
             to leave the choice to the config.
-
-    Raises:
-        ConfigError: The checkpoint does not exist.
     """
     if resume is not None and resume != 'auto':
         cfg.resume, cfg.load_from = True, resume
@@ -82,8 +84,6 @@ def choose_resume(cfg: Config, resume: str | None) -> None:
                 'from the beginning.',
                 logger='current',
             )
-    if cfg.get('load_from'):
-        require_checkpoint(cfg.load_from, '--resume' if cfg.get('resume') else 'load_from')
 
 
 def check_training(runner: Runner) -> None:
@@ -105,10 +105,75 @@ def check_training(runner: Runner) -> None:
             with problems.noted():
                 source = '--resume' if resume else 'load_from'
                 check_checkpoint(model, cfg.load_from, source, complete=resume)
+            if resume:
+                with problems.noted():
+                    _check_same_classes(cfg)
         for split in ('train', 'val'):
             if cfg.get(f'{split}_dataloader') is not None:
                 _check_data(runner, model, split, problems)
     problems.raise_all()
+    warn_of_few_steps(cfg, runner.train_loop.max_iters)
+
+
+def warn_of_few_steps(cfg: Config, steps: int) -> None:
+    """Tell of a training that ends about where its warm-up does, as those of small data sets may."""
+    schedulers = cfg.get('param_scheduler') or []
+    if isinstance(schedulers, dict):
+        schedulers = [schedulers]
+    warmup = max(
+        (x.get('end', 0) for x in schedulers if x['type'] == 'LinearLR' and not x.get('by_epoch')),
+        default=0,
+    )
+    if steps < _WARMUPS * warmup:
+        print_log(
+            f'The training has {steps} steps, and the learning rate rises for the first {warmup}: too '
+            f'few to learn much. Give it about {_ENOUGH_WARMUPS * warmup}: more epochs (--cfg-options '
+            'max_epochs=...), or smaller batches (train_batch_size=2).',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _check_same_classes(cfg: Config) -> None:
+    """A training that goes on with another order of its classes would give objects wrong names."""
+    for trained, classes in _other_classes(cfg, 'train'):
+        raise ConfigError(
+            f"The checkpoint '{cfg.load_from}' was trained with the classes {trained}, but the data "
+            f'set has {classes}, or has them in another order. Resume with the data that the '
+            'training began with, or name the classes in their order by --classes or metainfo.'
+        )
+
+
+def _check_tested_classes(cfg: Config) -> None:
+    """Labels are numbers: a test would score one class as another without a word."""
+    for trained, classes in _other_classes(cfg, 'test'):
+        start = (
+            f"The checkpoint '{cfg.load_from}' was trained with the classes {trained}, but the test "
+            f'data set has {classes}'
+        )
+        moved = [
+            n for n, name in enumerate(classes) if name in trained and trained.index(name) != n
+        ]
+        if moved or len(trained) != len(classes):
+            raise ConfigError(
+                f"{start}: the model's labels would stand for other classes. Name those of the "
+                'checkpoint in their order, by metainfo=dict(classes=(...)) of the data set.'
+            )
+        print_log(
+            f'{start}. What it finds of the one is scored as the other.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _other_classes(cfg: Config, split: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The checkpoint's classes and a data set's, wherever they are not the same."""
+    trained = trained_classes(cfg.load_from) if Path(cfg.load_from).is_file() else ()
+    scope = cfg.get('default_scope', 'mmdet')
+    for settings in inner_datasets(cfg[f'{split}_dataloader'].dataset) if trained else ():
+        classes = dataset_classes(settings, scope)
+        if classes and classes != trained:
+            yield trained, classes
 
 
 def _check_weight_decay(cfg: Config) -> None:
@@ -133,6 +198,7 @@ def check_testing(runner: Runner) -> None:
     with kept_random_state():
         with problems.noted():
             check_checkpoint(model, runner.cfg.load_from, 'the command line', complete=True)
+            _check_tested_classes(runner.cfg)
         _check_data(runner, model, 'test', problems)
     problems.raise_all()
 

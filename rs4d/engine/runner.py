@@ -25,6 +25,7 @@ from .precision import predict_in_dtype, train_in_dtype
 from .resumable_train_loop import ResumableTrainLoop
 from .resuming import kept_schedules, require_same_training
 from .terminal import shorten_terminal
+from .training_record import TrainingRecord
 
 
 @RUNNERS.register_module()
@@ -110,6 +111,8 @@ class AtomicRunner(Runner):
         """Train, and return the model."""
         if is_main_process():
             remove_parts(self.work_dir, '*.pth')
+        self._record = TrainingRecord()
+        self._record.begin()
         return super().train()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -143,7 +146,10 @@ class AtomicRunner(Runner):
                 )
             # MMEngine would run it, as the Python that it is, to look for a list of GPUs.
             checkpoint['meta'].pop('config', None)
-        self._training_state = (checkpoint.get('meta') or {}).get('training_state')
+        self.loaded_meta = checkpoint.get('meta') or {}
+        if self._resuming and self._record is not None:
+            self._record.resume(self.loaded_meta.get('training') or {})
+        self._training_state = self.loaded_meta.get('training_state')
         return checkpoint
 
     def save_checkpoint(
@@ -164,6 +170,11 @@ class AtomicRunner(Runner):
         """
         if save_optimizer and isinstance(self.train_loop, ResumableTrainLoop):
             meta = dict(meta or {}, training_state=self.train_loop.state_dict())
+        if self._record is not None:
+            loader = self.train_dataloader
+            batch_size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
+            training = self._record.state(len(loader.dataset), batch_size)
+            meta = dict(meta or {}, training=training)
         rest = (save_optimizer, save_param_scheduler, meta, by_epoch)
         if '://' in out_dir or file_client_args or backend_args:
             # Object stores write a file in one step as it is.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rs4d.cli import COMMANDS, main
+from rs4d.cli import COMMANDS, main, parse
 
 ROOT = Path(__file__).parents[2]
 COMMAND = str(ROOT / 'tools' / 'rs4d_command.py')
 HELP = [[COMMAND, '--help'], [COMMAND, 'train', '--help']]
 HELP += [[str(path), '--help'] for path in sorted((ROOT / 'tools').rglob('*.py'))]
-PLAIN = ('demo.py', 'distill_study.py')  # they run the other tools
+PLAIN = ('demo.py', 'build_docs.py')  # they run other tools
 
 
 def python(*words: str) -> subprocess.CompletedProcess[str]:
@@ -112,7 +112,7 @@ def test_threads_wait_politely_from_the_start(own: dict[str, str], count: str) -
         'class Watch:\n'
         '    def find_spec(self, name, *rest):\n'
         '        if name == "torch":\n'
-        '            print("count", os.environ.get("GOMP_SPINCOUNT"))\n'
+        '            sys.exit("count " + str(os.environ.get("GOMP_SPINCOUNT")))\n'
         'sys.meta_path.insert(0, Watch())\n'
         'from rs4d_command import main\n'
         'main()\n'
@@ -122,4 +122,29 @@ def test_threads_wait_politely_from_the_start(own: dict[str, str], count: str) -
     result = subprocess.run(
         [sys.executable, '-c', code], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    assert f'count {count}\n' in result.stdout
+    assert result.stderr == f'count {count}\n'
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['trian', 'a.py'], "no command 'trian'. Did you mean 'train'?"),
+        (['tile', 'a.tif', '--labels', 'b.gpkg', '--out', 'c', '--sise', '256'], "'--size'?"),
+        (['predict', '-', 'a.pth', 'a.tif', '--out', 'c', '--formt=coco'], "'--format'?"),
+        (['benchmark', 'scan', '--thraeds', '2'], 'See rs4d benchmark --help.'),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_nearest(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(words)
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_no_word_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse([])
+    assert stop.value.code == 0
+    assert 'usage: rs4d' in capsys.readouterr().out

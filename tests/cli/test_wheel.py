@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 # A compiler that writes what it is asked for.
 COMPILER = '#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = -o ] && echo built > "$2"; shift; done\n'
 WORK = """
+import os
 import sys
 from pathlib import Path
 import rs4d
@@ -19,10 +20,14 @@ from rs4d.cli import main as run
 
 assert 'site' in rs4d.__file__
 assert run('configs') == 0
+assert run('study', 'rs4d::studies/corruption.yaml', '--list') == 0
 assert run('flops', 'own.py', '--shape', '64') == 0
 if len(sys.argv) > 1:
-    assert run('train', 'rs4d::rs4d/rs4d-tiny_bbox_ssdd.py', '--cfg-options', *sys.argv[1:]) == 0
-    assert list(Path('work_dirs/rs4d-tiny_bbox_ssdd').glob('*.pth'))
+    files = [f'annotations/SSDD_instances_{split}.json' for split in ('train', 'val')]
+    data = ['--data', f"{os.environ['RS4D_DATA_ROOT']}/SSDD", '--train', files[0], '--val', files[1]]
+    config = 'rs4d::rs4d/rs4d-tiny_light_coco.py'
+    assert run('train', config, *data, '--cfg-options', *sys.argv[1:]) == 0
+    assert list(Path('work_dirs/rs4d-tiny_light_coco').glob('*.pth'))
 """
 OWN = """
 _base_ = [

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+import rasterio
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
@@ -61,13 +63,17 @@ def _write_coco(root: Path, dataset: Mapping[str, Any], size: int, count: int) -
     folder = root / dataset['data_prefix']['img']
     folder.mkdir(parents=True, exist_ok=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    classes = DATASETS.get(dataset['type']).METAINFO['classes']
+    classes = DATASETS.get(dataset['type']).METAINFO['classes'] or ('object',)
     images: list[dict] = []
     annotations: list[dict] = []
     for image_id in range(1, count + 1):
         scene = generate_scene(0, image_id, size=size)
         name = f'{target.stem}_{image_id}.png'
-        cv2.imwrite(str(folder / name), scene.image[..., ::-1])
+        loader = dataset['pipeline'][0]
+        if loader['type'] == 'LoadRaster':
+            name = _write_raster(folder / name, scene.image, len(loader['bands']))
+        else:
+            cv2.imwrite(str(folder / name), scene.image[..., ::-1])
         images.append(dict(id=image_id, file_name=name, height=size, width=size))
         for mask in scene.masks:
             x, y, width, height = cv2.boundingRect(mask.astype('uint8'))
@@ -84,3 +90,15 @@ def _write_coco(root: Path, dataset: Mapping[str, Any], size: int, count: int) -
             )
     categories = [dict(id=i, name=name) for i, name in enumerate(classes, 1)]
     write_json(target, dict(images=images, annotations=annotations, categories=categories))
+
+
+def _write_raster(path: Path, image: np.ndarray, bands: int) -> str:
+    """Write a scene as a GeoTIFF of 16 bits with more bands than it has; the file's name."""
+    path = path.with_suffix('.tif')
+    values = image.transpose(2, 0, 1)[np.arange(bands) % 3].astype(np.uint16) * 12
+    height, width = image.shape[:2]
+    settings = dict(driver='GTiff', count=bands, dtype='uint16', nodata=0)
+    place = rasterio.Affine.scale(10)
+    with rasterio.open(path, 'w', height=height, width=width, transform=place, **settings) as file:
+        file.write(values)
+    return path.name

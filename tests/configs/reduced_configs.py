@@ -88,7 +88,14 @@ def reduce_pipelines(cfg: Config, size: int) -> None:
 
 def reduced_config(path: Path, size: int = 128) -> Config:
     """Read a config and make it small."""
-    return reduce_config(load_config(path), size)
+    cfg = load_config(path)
+    for split, file in dict(train='train.json', val='val.json', test='val.json').items():
+        dataset = cfg[f'{split}_dataloader'].dataset
+        if dataset.get('ann_file') == '':  # the command line says where the data are
+            dataset.update(data_root='data/own/', ann_file=file, data_prefix=dict(img='images/'))
+            if split != 'train':
+                cfg[f'{split}_evaluator'].ann_file = f'data/own/{file}'
+    return reduce_config(cfg, size)
 
 
 def reduce_config(cfg: Config, size: int = 128) -> Config:

@@ -10,7 +10,7 @@ from training_steps import assert_trains_and_predicts
 
 from rs4d.config import load_config
 
-README = Path(__file__).parents[2] / 'README.md'
+PAGE = Path(__file__).parents[2] / 'docs/configs.md'
 ENCODERS = {
     'r50': ('baselines/mask-rcnn_r50', 'backbones/r50_prompt'),
     'swin-t': ('backbones/swin-t_bbox', 'backbones/swin-t_prompt'),
@@ -27,9 +27,9 @@ def test_backbone_trains_and_predicts(path: str) -> None:
 
 
 @pytest.mark.usefixtures('ssdd')
-def test_readme_swaps_a_backbone(tmp_path: Path) -> None:
-    """The lines of the README, in the config that it shows above them."""
-    blocks = re.findall(r'```python\n(.*?)```', README.read_text(), re.DOTALL)
+def test_the_docs_swap_a_backbone(tmp_path: Path) -> None:
+    """The lines of docs/configs.md, in the config that it shows above them."""
+    blocks = re.findall(r'```python\n(.*?)```', PAGE.read_text(), re.DOTALL)
     (base,) = (block for block in blocks if '_base_ = [' in block)
     (lines,) = (block for block in blocks if 'TimmEncoder' in block)
     path = tmp_path / 'swapped.py'

@@ -23,11 +23,11 @@ def test_head_trains_and_predicts(head: str) -> None:
     assert_trains_and_predicts(cfg, PER_LEVEL.get(head, '$^'))
 
 
-@pytest.mark.parametrize('counts', [[0], [0, 0], [1], [0, 3], [400]], ids=str)
 @pytest.mark.parametrize('head', HEADS)
-def test_any_number_of_objects(head: str, counts: list[int]) -> None:
+def test_any_number_of_objects(head: str) -> None:
     """Large-scale jitter empties a crop in twenty, and so now and then a process's whole batch."""
     set_random_seed(0)
     model, optim_wrapper = build(reduced_config(CONFIGS / f'rs4d/rs4d-base_{head}_ssdd.py'))
-    train(model, optim_wrapper, noise(counts))
-    assert len(predict(model, noise(counts))) == len(counts)
+    for counts in ([0], [0, 0], [1], [0, 3], [400]):
+        train(model.train(), optim_wrapper, noise(counts))
+        assert len(predict(model, noise(counts))) == len(counts), counts

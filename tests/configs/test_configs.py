@@ -34,14 +34,14 @@ BACKBONES = ('r50_prompt', 'swin-t_bbox', 'swin-t_prompt', 'vit-tiny_bbox', 'vit
 HEADS = ('bbox', 'prompt', 'cascade', 'light', 'mask2former', 'solov2', 'condinst', 'rtmdet-ins')
 
 
+# Parameters of models that were built, by their configs: data sets of as many classes share one.
+BUILT: dict[str, int] = {}
+
+
 @functools.cache
-def _read(path: Path) -> Config:
-    return load_config(path)
-
-
 def read(path: Path) -> Config:
-    """A copy of a config, which is parsed once for all tests."""
-    return copy.deepcopy(_read(path))
+    """A config, which is parsed once for all tests; none of them changes it."""
+    return load_config(path)
 
 
 def test_the_families_are_complete() -> None:
@@ -123,12 +123,15 @@ def test_baselines_share_data_and_schedule(data: str) -> None:
 
 @pytest.mark.parametrize('path', LEAVES, ids=names)
 def test_config_builds_its_model(path: Path) -> None:
-    cfg = read(path)
-    # On the meta device a ViT-H costs neither memory nor time; a Swin reads numbers out of tensors.
-    swin = cfg.model.get('backbone', {}).get('type') == 'SwinTransformer'
-    with DefaultScope.overwrite_default_scope('mmdet'), torch.device('cpu' if swin else 'meta'):
-        model = MODELS.build(cfg.model)
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) > 1e6
+    settings = copy.deepcopy(read(path).model)
+    key = str(settings)
+    if key not in BUILT:
+        # On the meta device a ViT-H costs neither memory nor time; a Swin reads numbers out of tensors.
+        swin = settings.get('backbone', {}).get('type') == 'SwinTransformer'
+        with DefaultScope.overwrite_default_scope('mmdet'), torch.device('cpu' if swin else 'meta'):
+            model = MODELS.build(settings)
+        BUILT[key] = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert BUILT[key] > 1e6
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=names)
@@ -173,7 +176,8 @@ def test_classes_of_head_and_data_agree(path: Path) -> None:
     heads = list(class_counts(cfg.model))
     assert heads or cfg.model.type == 'FeatureDistiller'
     for dataset in leaf_datasets(cfg.train_dataloader.dataset):
-        classes = len(DATASETS.get(dataset.type).METAINFO.get('classes', ()))
+        # One where a file, which is not there yet, says them.
+        classes = len(DATASETS.get(dataset.type).METAINFO.get('classes', ())) or 1
         assert all(n == classes for n in heads), (heads, classes)
 
 

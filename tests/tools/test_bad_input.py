@@ -516,14 +516,18 @@ def test_all_that_is_wrong_is_said_at_once(
     file = root / 'annotations' / 'scenes_train.json'
     content = json.loads(file.read_text())
     content['annotations'][0]['iscrowd'] = '0'
-    content['categories'].reverse()
+    content['categories'][0]['name'] = 'boat'
     file.write_text(json.dumps(content))
     options = [f'model.roi_head.{name}.num_classes=7' for name in ('bbox_head', 'mask_head')]
-    message = rejected('train.py', config, '--cfg-options', *options)
+    options.append('model.neck.1.in_channels=8')
+    absent = tmp_path / 'absent.pth'
+    message = rejected('train.py', config, '--cfg-options', *options, f'load_from={absent}')
     for part in (
-        *options,
+        *options[:2],
+        'model.neck[1] (SimpleFPN): in_channels',
+        str(absent),
         'malformed flags: 1',
-        'order of categories',
+        "do not match the config's classes",
         'scenes_val.json',
     ):
         assert part in message

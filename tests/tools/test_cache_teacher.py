@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,23 @@ def tool(place: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
     return call
 
 
+@pytest.fixture(scope='module')
+def first_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test that asks for a cache leaves it for the others."""
+    return tmp_path_factory.mktemp('cached') / 'cache'
+
+
+@pytest.fixture
+def filled(tool: Call, place: Path, first_cache: Path) -> Call:
+    """The tools, with a cache of all images, which are the same in every test."""
+    if not first_cache.exists():
+        assert tool(TOOL, CONFIG)[0] == 0
+        shutil.copytree(place / 'cache', first_cache)
+    else:
+        shutil.copytree(first_cache, place / 'cache')
+    return tool
+
+
 def read_config(**model: object) -> Config:
     cfg = load_config(CONFIG)
     cfg.merge_from_dict(dict(model=model))
@@ -70,8 +88,7 @@ def batches(cfg: Config, split: str = 'train') -> list[dict]:
         return list(Runner.build_dataloader(cfg[f'{split}_dataloader'], seed=0))
 
 
-def test_teacher_and_cache_give_the_same_loss(tool: Call, place: Path) -> None:
-    assert tool(TOOL, CONFIG)[0] == 0
+def test_teacher_and_cache_give_the_same_loss(filled: Call, place: Path) -> None:
     cached = read_config()
     live = read_config(teacher_cache=None)
     models = build(live), build(cached)
@@ -92,9 +109,8 @@ def test_teacher_and_cache_give_the_same_loss(tool: Call, place: Path) -> None:
 
 
 def test_with_a_cache_there_is_no_teacher(
-    tool: Call, place: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Call, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tool(TOOL, CONFIG)[0] == 0
     cached, live = read_config(), read_config(teacher_cache=None)
     built = []
     original = MODELS.get('TimmEncoder').__init__
@@ -109,9 +125,8 @@ def test_with_a_cache_there_is_no_teacher(
     assert len(built) == 1
 
 
-def test_a_training_from_the_cache(tool: Call, place: Path) -> None:
-    assert tool(TOOL, CONFIG)[0] == 0
-    code, output, _ = tool(
+def test_a_training_from_the_cache(filled: Call, place: Path) -> None:
+    code, output, _ = filled(
         'train.py',
         CONFIG,
         '--work-dir',
@@ -218,17 +233,15 @@ def test_a_kill_loses_and_doubles_nothing(tool: Call, place: Path) -> None:
     ],
 )
 def test_another_teacher_is_refused_before_training(
-    tool: Call, place: Path, option: str, words: str
+    filled: Call, place: Path, option: str, words: str
 ) -> None:
-    assert tool(TOOL, CONFIG)[0] == 0
-    code, _, last = tool('train.py', CONFIG, '--work-dir', place / 'w', '--cfg-options', option)
+    code, _, last = filled('train.py', CONFIG, '--work-dir', place / 'w', '--cfg-options', option)
     assert code == 2
     assert re.search(words, last)
     assert 'the pipeline' not in last
 
 
-def test_another_pipeline_is_refused(tool: Call, place: Path) -> None:
-    assert tool(TOOL, CONFIG)[0] == 0
+def test_another_pipeline_is_refused(filled: Call, place: Path) -> None:
     cfg = read_config()
     cfg.train_dataloader.dataset.pipeline[0].transforms[1].scale = (48, 48)
     with pytest.raises(TeacherCacheError, match=r'the pipeline.*64.*48') as raised:
@@ -453,8 +466,7 @@ def test_a_disk_that_is_too_small(tool: Call, place: Path, monkeypatch: pytest.M
     assert not list((place / 'cache').glob('*.safetensors'))
 
 
-def test_the_header_says_what_made_it(tool: Call, place: Path) -> None:
-    assert tool(TOOL, CONFIG)[0] == 0
+def test_the_header_says_what_made_it(filled: Call, place: Path) -> None:
     content = json.loads((place / 'cache' / 'header.json').read_text())
     assert content['teacher']['model_name'] == 'tf_efficientnet_lite0'
     assert content['image_size'] == [64, 64]

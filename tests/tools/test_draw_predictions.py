@@ -54,6 +54,13 @@ def test_a_row_an_image_and_a_column_a_model(
     first, second, third = (grid[HEADER + i * cell :][:256] for i in range(3))
     assert (first == third).all()
     assert (first != second).any()
+    assert 'predicts nothing' not in output
+
+    of_one = [x for x in json.loads(predictions.read_text()) if x['image_id'] == images[0]['id']]
+    other.write_text(json.dumps(of_one))
+    code, output, _ = call(TOOL, predictions, other, *options)
+    assert code == 0, output[-2000:]
+    assert f'two predicts nothing on {images[1]["file_name"]};' in output
 
 
 def test_mistakes_are_explained(predictions: Path, data: tuple, call: Call, tmp_path: Path) -> None:

@@ -112,7 +112,6 @@ def at_random(name: str, where: str, last: int) -> Any:
         at_random('tiny_distill', 'step', 15),
         at_random('tiny_distill', 'write', 6),
         ('tiny_distill', 'validation', 1),
-        ('tiny', 'step', 9),
         at_random('tiny', 'step', 15),
         at_random('tiny', 'write', 6),
     ],

@@ -15,6 +15,8 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 
+from rs4d.engine import TrainingStopped
+
 ROOT = Path(__file__).parents[2]
 Call = Callable[..., tuple[int, str, str]]
 Trained = tuple[Path, subprocess.CompletedProcess[str]]
@@ -44,6 +46,18 @@ def test_test_prints_and_writes_the_metrics(
         assert 0 <= metrics[f'coco/{name}'] <= 1
         assert re.search(rf'coco/{name} +{metrics[f"coco/{name}"]:.4f}', output)
     assert metrics['checkpoint'] == str(checkpoint)
+    run = metrics['run']
+    assert run['data'] == [dict(type='ScenesInsSegDataset', annotations='scenes_val.json')]
+    assert (run['epochs'], run['iterations'], run['seed']) == (1, 2, 0)
+    assert 0 < run['training']['minutes'] < 2
+    assert run['training']['images'] == 4
+    assert run['training']['memory_mb'] > 100
+    assert run['model']['parameters'] > 10_000
+    assert run['model']['multiply_adds'] > 100_000
+    assert run['test']['command'].split()[0]
+    assert run['test']['images'] == 2
+    assert 0 < run['test']['seconds_an_image'] < 10
+    assert run['test']['machine'].startswith('1 thread, ')
     for instance in json.loads(out.read_text()):
         assert sorted(instance) == ['bbox', 'category_id', 'image_id', 'score', 'segmentation']
     pictures = list((tmp_path / 'w').rglob('pictures/*'))
@@ -164,3 +178,24 @@ def test_the_terminal_shows_few_lines_before_the_first_step(
     assert 'train_dataloader = dict(' in log
     for noise in ('OneDL', 'is the alias', 'Using env variable', 'paramwise', 'faster_coco'):
         assert noise not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize('stop', [KeyboardInterrupt(), TrainingStopped(signal.SIGTERM)])
+def test_interrupted_while_the_config_is_written(
+    call: Call,
+    config: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: KeyboardInterrupt,
+) -> None:
+    """MMEngine says of a config that it could not format that its syntax is wrong."""
+
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise stop
+
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', interrupted)
+    code, output, last = call('train.py', config, '--work-dir', tmp_path)
+    assert code == (143 if hasattr(stop, 'signum') else 130), output[-2000:]
+    assert last == (
+        'train: interrupted. No checkpoint had been written yet; the same command starts again.'
+    )
