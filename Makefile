@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install test test-configs demo lint asan test-clang test-aarch64 clean
+.PHONY: help install test test-configs test-study demo gpu-check docs lint asan test-clang test-aarch64 clean
 
 help:
 	@echo "make install   create $(VENV) and install rs4d with its test tools"
 	@echo "make test      lint and test (installs first if need be)"
 	@echo "make test-configs  one iteration and one prediction of every config, minutes"
+	@echo "make test-study    the paper's ablation at a tenth of its size, a quarter of an hour"
 	@echo "make demo      distil, fine-tune and score a small model on generated scenes"
+	@echo "make docs      the documentation as a site, in build/docs/site"
+	@echo "make gpu-check  everything that a GPU runs, against the definition and the clock"
 	@echo "make lint      ruff, mypy and import-linter"
 	@echo "make asan      the C++ kernels under sanitizers"
 	@echo "make test-clang, make test-aarch64  the C++ kernels by clang, and on emulated ARM"
@@ -38,17 +41,33 @@ test: $(STAMP) lint
 test-configs: $(STAMP)
 	$(BIN)/python -m pytest tests/configs -m slow_configs
 
+# Needs SA1B, SSDD and NWPU under RS4D_DATA_ROOT, and two cores.
+test-study: $(STAMP)
+	RS4D_TEST_STUDY=1 $(BIN)/python -m pytest tests/analysis/studies/test_tenth.py
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# With its own stamp: the site generator is needed by nobody else.
+DOCS_STAMP := $(VENV)/.installed-docs
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $(DOCS_STAMP)
+
+docs: $(DOCS_STAMP)
+	$(BIN)/python tools/build_docs.py
+
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
+gpu-check: $(STAMP)
+	$(BIN)/rs4d gpu-check
+
 # The kernels by other means than setup.py's, each with the tests of what they compute.
-KERNEL_FLAGS := -std=c++17 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi -pthread
+KERNEL_FLAGS := $(shell cat rs4d/ops/cpu/csrc/compile_flags.txt)
 KERNEL_SOURCES := rs4d/ops/cpu/csrc/*.cpp
 KERNEL_TESTS = $(BIN)/python -m pytest -p no:cacheprovider \
 	tests/ops/test_cpu.py tests/ops/test_cpu_mixer.py tests/ops/test_bidirectional.py
