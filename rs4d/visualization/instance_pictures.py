@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rs4d.datasets.image_reading import decode
 from rs4d.datasets.transforms import LoadRaster, raster_loader
+from rs4d.engine.random_state import seeded_random_state
 
 
 @VISUALIZERS.register_module()
@@ -51,7 +52,10 @@ class LegibleVisualizer(DetLocalVisualizer):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Draw as MMDetection's; neither the image nor the sample is changed."""
+        """Draw as MMDetection's, with the same colours each time.
+
+        Neither the image, nor the sample, nor the random numbers of the run are changed.
+        """
         if data_sample is not None and 'gt_sem_seg' in data_sample:
             # What a raster has no data for, which is no class.
             data_sample = data_sample.clone()
@@ -65,7 +69,9 @@ class LegibleVisualizer(DetLocalVisualizer):
                 for key in ('gt_instances', 'pred_instances'):
                     if key in data_sample:
                         setattr(data_sample, key, _enlarge(data_sample.get(key), factor))
-        super().add_datasample(name, image, data_sample, *args, **kwargs)
+        # MMDetection varies the colours of masks by NumPy's global generator.
+        with seeded_random_state((0,)):
+            super().add_datasample(name, image, data_sample, *args, **kwargs)
 
 
 def _enlarge(instances: InstanceData, factor: int) -> InstanceData:

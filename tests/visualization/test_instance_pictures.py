@@ -1,5 +1,6 @@
 """Small images are enlarged, and each image has its picture, on the pixels that the model was given."""
 
+import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,10 +61,30 @@ def test_settings_of_matplotlib_in_this_process_change_nothing(
             visualizer = LegibleVisualizer(min_side=40)
             visualizer.dataset_meta = dict(classes=('',), palette=[COLOUR])
             out = tmp_path / f'{dpi}.png'
-            np.random.seed(0)  # MMDetection varies the colours of masks
             visualizer.add_datasample(
                 'a', np.zeros((40, 60, 3), np.uint8), sample, out_file=str(out)
             )
+        pictures.append(cv2.imread(str(out)))
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_drawing_leaves_random_numbers_alone_and_repeats_its_colours(
+    sample: DetDataSample, tmp_path: Path
+) -> None:
+    visualizer = LegibleVisualizer(min_side=40)
+    visualizer.dataset_meta = dict(classes=('',), palette=[(120, 120, 120)])
+    pictures = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        before = random.getstate(), np.random.get_state()[1:3], torch.get_rng_state()
+        out = tmp_path / f'{seed}.png'
+        visualizer.add_datasample('a', np.zeros((40, 60, 3), np.uint8), sample, out_file=str(out))
+        after = random.getstate(), np.random.get_state()[1:3], torch.get_rng_state()
+        assert after[0] == before[0]
+        np.testing.assert_equal(after[1], before[1])
+        assert torch.equal(after[2], before[2])
         pictures.append(cv2.imread(str(out)))
     np.testing.assert_array_equal(*pictures)
 
