@@ -40,11 +40,13 @@ class CheckedAnnotations:
         findings: All faults.
         images: The images that are described as they have to be.
         used: The annotations of the config's classes that are trained on and scored.
+        without_mask: Annotations that are left out because nothing lies within their outline.
     """
 
     findings: list[Finding]
     images: list[dict[str, Any]]
     used: list[dict[str, Any]]
+    without_mask: list[dict[str, Any]]
 
     def refuse(self, ann_file: str | os.PathLike, log: bool = True) -> None:
         """Raise with all that is fatal, and log the rest if ``log`` says so.
@@ -83,13 +85,14 @@ def check_annotations(
         _check_categories(found, [c['name'] for c in whole['categories']], classes, allow_more)
     names = {c['id']: c['name'] for c in whole['categories']}
     sizes = _check_sizes(found, whole['images'])
-    used = _check_instances(found, whole, names, set(classes or names.values()), sizes)
+    classes_used = set(classes or names.values())
+    used, without_mask = _check_instances(found, whole, names, classes_used, sizes)
     seen = {names[annotation['category_id']] for annotation in used}
     idle = [n for n in classes or names.values() if n in names.values() and n not in seen]
     if used:
         found.add_all('classes without instances', idle, str)
     sized = [image for image in whole['images'] if sizes[image['id']] is not None]
-    return CheckedAnnotations(found.all(), sized, used)
+    return CheckedAnnotations(found.all(), sized, used, without_mask)
 
 
 def _whole_entries(found: Findings, section: str, entries: list[Any]) -> list[dict[str, Any]]:
@@ -163,8 +166,8 @@ def _check_instances(
     names: Mapping[Any, str],
     classes: set[str],
     sizes: Mapping[Any, tuple[int, int] | None],
-) -> list[dict[str, Any]]:
-    """Check boxes, flags and masks; return the annotations that can be used."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Check boxes, flags and masks; return the annotations to use, and those with an empty mask."""
     taken: list[dict[str, Any]] = []
     values = array('d')
     for annotation in whole['annotations']:
@@ -213,14 +216,15 @@ def _check_instances(
         np.flatnonzero(off),
         lambda i: f'{describe(i)}, mask from {extents[i, :2]} to {extents[i, 2:]}',
     )
-    used = np.flatnonzero(inside & (skipped == 0))
+    used = np.flatnonzero(inside & (skipped == 0) & ~hollow)
     if not len(used) and (taken or not any(finding.fatal for finding in found.all())):
         found.add(
             'no usable instance',
             f'{len(sizes)} images, {len(whole["annotations"])} annotations, {empty.sum()} with an '
-            f'empty box, {outside.sum()} outside, {(skipped > 0).sum()} with iscrowd or ignore',
+            f'empty box, {outside.sum()} outside, {hollow.sum()} with an empty mask, '
+            f'{(skipped > 0).sum()} with iscrowd or ignore',
         )
-    return [taken[i] for i in used]
+    return [taken[i] for i in used], [taken[i] for i in np.flatnonzero(hollow)]
 
 
 def _numbers_of(

@@ -80,9 +80,10 @@ ANNOTATION_FAULTS = {
         f'{_CONVERT}',
     ),
     'empty masks': (
-        ERROR,
-        'The points of the polygons lie on a line, or the run lengths have no pixel. Remove the '
-        'instance or draw it.',
+        WARNING,
+        'The points of the polygons lie on a line, as outlines of objects one pixel wide do, or the '
+        'run lengths have no pixel: these instances are left out, in training and in the score. '
+        'Remove or draw them.',
     ),
     'masks off their boxes': (
         ERROR,

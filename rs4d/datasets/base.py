@@ -108,7 +108,7 @@ class RemoteSensingCocoDataset(ExplainBrokenImages, CocoDataset):
                 folder = self.data_prefix['img']
                 check_image_files(checked.images, folder, self.num_size_checks, remedy)
         problems.raise_all()
-        index = CocoIndex(coco)
+        index = CocoIndex(coco, checked.without_mask)
         ids = {c['name']: c['id'] for c in coco['categories']}
         self.cat_ids = [ids[name] for name in classes]
         self.cat2label = {key: label for label, key in enumerate(self.cat_ids)}

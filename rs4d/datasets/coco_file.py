@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,14 +133,20 @@ class CocoIndex(COCO):
 
     It differs from pycocotools' own index in what would make scores wrong: annotations are numbered
     from 1, as the evaluation takes the id 0 for "no match"; ``iscrowd`` is there, 1 also where
-    ``ignore`` is or where a box is empty or outside of its image, so that what a training leaves
-    out is neither hit nor missed; and no predictions are an answer, too. Nothing is printed.
+    ``ignore`` is, where a box is empty or outside of its image or a mask is empty, so that what a
+    training leaves out is neither hit nor missed; and no predictions are an answer, too. Nothing is
+    printed.
 
     Args:
         content: What :func:`read_coco` returns, checked; its entries are changed in place.
+        without_mask: Those of its annotations that the check found to have an empty mask.
     """
 
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(
+        self, content: dict[str, Any], without_mask: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        for annotation in without_mask:
+            annotation['iscrowd'] = 1
         for image in content['images']:  # pycocotools takes no 640.0
             image.update(width=int(image['width']), height=int(image['height']))
         images = {image['id']: image for image in content['images']}

@@ -208,9 +208,9 @@ class MaskTable:
             crossed = local[:, 0] * following[:, 1] - local[:, 1] * following[:, 0]
             areas = np.add.reduceat(crossed, starts)
         for i in np.flatnonzero(np.abs(areas) < 1e-6):
-            # A figure of eight has no area in sum; points on a line have none at all.
+            # A figure of eight has no area in sum; a line and its way back have none at all.
             shape = local[starts[i] : starts[i] + lengths[i]]
-            areas[i] = not bad[i] and np.linalg.matrix_rank(shape - shape[0]) > 1
+            areas[i] = not bad[i] and _has_pixels(shape)
         solid[owners[areas != 0]] = True
         extents[owners[bad]] = np.nan
         extents[self._refused] = np.nan
@@ -234,6 +234,14 @@ def overlaps(extents: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> np.nd
     overlap = np.clip(shared, 0, None).prod(1)
     areas = (np.clip(part[:, 2:] - part[:, :2], 0, None).prod(1) for part in (masks, boxes))
     return overlap / (sum(areas) - overlap)
+
+
+def _has_pixels(points: np.ndarray) -> bool:
+    """Whether pycocotools sets a pixel within a polygon (N, 2) that begins at about (0, 0)."""
+    if np.linalg.matrix_rank(points - points[0]) < 2:
+        return False
+    width, height = (int(side) + 1 for side in points.max(0))
+    return bool(coco_mask.area(coco_mask.frPyObjects([points.ravel().tolist()], height, width))[0])
 
 
 def _short(value: Any) -> str:

@@ -80,8 +80,9 @@ class InstanceMetric(CocoMetric):
         self._paths.clear()
         if self.ann_file is not None:
             content = read_coco(self.ann_file, _REMEDY, self.backend_args)
-            check_annotations(content, dataset_meta['classes']).refuse(self.ann_file, log=False)
-            self._coco_api: Any = CocoIndex(content)
+            checked = check_annotations(content, dataset_meta['classes'])
+            checked.refuse(self.ann_file, log=False)
+            self._coco_api: Any = CocoIndex(content, checked.without_mask)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the predictions of a batch: ``pred_instances``, ``img_id``, ``ori_shape``, ``img_path``.
