@@ -30,6 +30,18 @@ def dataset_classes(settings: Mapping[str, Any], scope: str = 'mmdet') -> tuple[
     return _named_classes(settings, scope) or _file_classes(settings, scope)
 
 
+def classes_of_file(settings: Mapping[str, Any], scope: str = 'mmdet') -> tuple[str, ...]:
+    """Find the classes that the annotation file of a data set has, whichever of them are in use.
+
+    Returns:
+        The names; none if the set has no file, or its type does not read one by itself.
+
+    Raises:
+        UserError: The annotation file cannot be read.
+    """
+    return _file_classes(settings, scope)
+
+
 def takes_from_file(settings: Mapping[str, Any], scope: str = 'mmdet') -> bool:
     """Whether a data set's classes are left to its annotation file, by its config and its type."""
     return hasattr(_kind(settings, scope), 'classes_in_file') and not _named_classes(

@@ -107,14 +107,14 @@ ANNOTATION_FAULTS = {
     ),
     'categories': (
         ERROR,
-        "They do not match the config's classes. Point ann_file at the right file, use the data set "
-        'class made for it, or give the data set the classes that the file has: '
-        "metainfo=dict(classes=(...)), and the heads' num_classes to match.",
+        "They do not match the config's classes. Point ann_file (--train, --val) at the right file, "
+        'use the data set class made for it, or give the data set the classes that the file has, by '
+        "--classes or metainfo=dict(classes=(...)), and the heads' num_classes to match.",
     ),
     'categories left out': (
         WARNING,
-        "The config's classes leave them out: their instances are neither trained on nor scored. Add "
-        'them to metainfo=dict(classes=(...)) if that is not meant.',
+        'The classes in use leave them out: their instances are neither trained on nor scored. If that '
+        'is not meant, train with them, named by --classes or metainfo=dict(classes=(...)).',
     ),
     'classes without instances': (
         WARNING,

@@ -14,7 +14,7 @@ from torch import nn
 
 from rs4d.checkpoints import trained_classes
 from rs4d.checkpoints.checks import check_checkpoint, check_pretrained
-from rs4d.config import dataset_classes, inner_datasets, is_class_head
+from rs4d.config import classes_of_file, dataset_classes, inner_datasets, is_class_head
 from rs4d.errors import ConfigError, InputSizeError, Problems, UserError, some
 
 from .random_state import kept_random_state
@@ -166,6 +166,30 @@ def _check_tested_classes(cfg: Config) -> None:
         )
 
 
+def _check_scored_file(cfg: Config) -> None:
+    """Say in the words of a user what the data set would say in those of its config."""
+    trained = trained_classes(cfg.load_from) if Path(cfg.load_from).is_file() else ()
+    scope = cfg.get('default_scope', 'mmdet')
+    for settings in inner_datasets(cfg.test_dataloader.dataset) if trained else ():
+        if dataset_classes(settings, scope) != trained:
+            continue
+        try:
+            own = classes_of_file(settings, scope)
+        except FileNotFoundError:
+            continue  # building the data set says so, with all else that is wrong
+        lacking = [name for name in trained if name not in own]
+        beyond = [name for name in own if name not in trained]
+        if own and lacking:
+            train = f' To find {", ".join(beyond)}, train on it: rs4d train.' if beyond else ''
+            raise ConfigError(
+                f"The model of '{cfg.load_from}' finds {', '.join(trained)}; "
+                f"'{settings['ann_file']}' has the categories {', '.join(own)}, and lacks "
+                f'{", ".join(lacking)}. To score the model on this file, rename the categories that '
+                'mean the same, and add those of which it shows no object; or name another file, by '
+                f'--val.{train}'
+            )
+
+
 def _other_classes(cfg: Config, split: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """The checkpoint's classes and a data set's, wherever they are not the same."""
     trained = trained_classes(cfg.load_from) if Path(cfg.load_from).is_file() else ()
@@ -199,7 +223,9 @@ def check_testing(runner: Runner) -> None:
         with problems.noted():
             check_checkpoint(model, runner.cfg.load_from, 'the command line', complete=True)
             _check_tested_classes(runner.cfg)
-        _check_data(runner, model, 'test', problems)
+        with problems.noted():
+            _check_scored_file(runner.cfg)
+            _check_data(runner, model, 'test', problems)
     problems.raise_all()
 
 

@@ -82,6 +82,26 @@ def test_train_and_test(data: Path, call: Callable[..., Any], tmp_path: Path) ->
     assert 'categories left out: 1 (pier)' in output
     assert {entry['category_id'] for entry in json.loads(Path('out.json').read_text())} <= {2, 4}
     assert len(list(work.rglob('p/*'))) == 2
+    # In a file of other classes none of the model's would be scored.
+    for names, lacks, beyond in (
+        (('ship', 'pier'), 'lacks building.', 'To find pier, train'),
+        (('Ship', 'Building'), 'lacks ship, building.', 'To find Ship, Building, train'),
+        (('building',), 'lacks ship.', '--val.'),
+    ):
+        categories = [dict(id=n, name=name) for n, name in enumerate(names)]
+        marked = [
+            a | dict(category_id=n % len(names)) for n, a in enumerate(content['annotations'])
+        ]
+        others = content | dict(categories=categories, annotations=marked)
+        (data / 'others.json').write_text(json.dumps(others))
+        words = ['--data', data, '--val', 'others.json', '--cfg-options', *SHORT]
+        code, output, last = call('test', CONFIG, checkpoint, *words)
+        assert code == 2
+        assert f"The model of '{checkpoint}' finds ship, building; '" in last
+        assert f"others.json' has the categories {', '.join(names)}, and {lacks}" in last
+        assert beyond in last
+        for word in ('metainfo', 'num_classes', 'ann_file', 'config'):
+            assert word not in last, last
     # It has the data of the training in all places, so that others would not be what is scored.
     code, output, last = call('test', own, checkpoint, '--data', data, '--val', 'again.json')
     assert (code, 'the one that the training was started with' in last) == (2, True)
