@@ -93,22 +93,24 @@ def refuse_existing(*paths: str | os.PathLike[str]) -> None:
             )
 
 
-def require_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise unless files can be written in a folder, or where it would be made.
+def make_folder(folder: str | os.PathLike[str], option: str) -> None:
+    """Make a folder that results will go to, if need be, and raise unless files can be written in it.
+
+    Args:
+        folder: The folder.
+        option: What names it on the command line.
 
     Raises:
-        FileWriteError: They cannot.
+        FileWriteError: It cannot be made, or nothing can be written in it.
     """
-    place = Path(folder).absolute()
     try:
-        while not os.path.lexists(place):
-            place = place.parent
-        with tempfile.TemporaryFile(dir=place):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise FileWriteError(
-            f"The folder '{folder}' could not be written to: {error.strerror or error}. Choose another "
-            'place, or change who may write there.'
+            f"Nothing can be written to the folder '{folder}': {error.strerror or error}. Choose "
+            f'another one by {option}, or change who may write there.'
         ) from error
 
 

@@ -11,6 +11,7 @@ import pytest
 from rs4d.files import (
     ExistingFileError,
     FileWriteError,
+    make_folder,
     refuse_existing,
     remove_parts,
     write_bytes,
@@ -98,3 +99,14 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / 'b').touch()
     with pytest.raises(ExistingFileError, match=r"b' exists already.*--overwrite"):
         refuse_existing(tmp_path / 'a', tmp_path / 'b')
+
+
+def test_a_folder_for_results_is_made_or_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path / 'a/b', '--out')
+    assert names(tmp_path / 'a') == ['b']
+    make_folder(tmp_path / 'a', '--out')
+    assert names(tmp_path / 'a') == ['b']
+    (tmp_path / 'file').touch()
+    for place in (tmp_path / 'file', tmp_path / 'file/below', tmp_path / ('long' * 100)):
+        with pytest.raises(FileWriteError, match=r'Nothing can be written to .* by --out'):
+            make_folder(place, '--out')

@@ -10,11 +10,11 @@ from mmengine.registry import RUNNERS
 from rs4d.engine.distributed import leave
 from rs4d.engine.hooks.test_cost_hook import TestCostHook
 from rs4d.engine.precision import choose_dtype
-from rs4d.engine.preflight import check_testing, make_work_dir
+from rs4d.engine.preflight import check_testing
 from rs4d.engine.terminal import summarise
 from rs4d.errors import ConfigError, Problems
 from rs4d.evaluation import METRICS, InstanceMetric, write_results_of
-from rs4d.files import keep_earlier, write_json
+from rs4d.files import keep_earlier, make_folder, write_json
 from rs4d.models.part_checks import check_parts
 
 from .run_record import describe_run
@@ -49,7 +49,7 @@ def test(
         UserError: Something does not fit: an option, the checkpoint, the data.
     """
     choose_dtype(cfg, amp, training=False)
-    make_work_dir(cfg)
+    make_folder(cfg.work_dir, '--work-dir')
     cfg.load_from, cfg.resume = checkpoint, False
     if show_dir:
         _draw_predictions(cfg, show_dir)

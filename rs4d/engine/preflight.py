@@ -1,7 +1,6 @@
 """Checks before training and testing, so that no time is spent on what cannot end well."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from rs4d.checkpoints import trained_classes
 from rs4d.checkpoints.checks import check_checkpoint, check_pretrained
 from rs4d.config import classes_of_file, dataset_classes, inner_datasets, is_class_head
 from rs4d.errors import ConfigError, InputSizeError, Problems, UserError, some
+from rs4d.files import make_folder
 
 from .random_state import kept_random_state
 
@@ -29,9 +29,10 @@ def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
     """Raise if a training would overwrite the checkpoints of an earlier one without leave.
 
     Raises:
-        ConfigError: The folder holds checkpoints, or cannot be written to.
+        ConfigError: The folder holds checkpoints.
+        FileWriteError: It cannot be written to.
     """
-    make_work_dir(cfg)
+    make_folder(cfg.work_dir, '--work-dir')
     folder = Path(cfg.work_dir)
     found = sorted(file.name for file in folder.glob('*.pth'))
     if found and not cfg.get('resume') and not overwrite:
@@ -41,23 +42,6 @@ def check_work_dir(cfg: Config, overwrite: bool = False) -> None:
             f'({", ".join(found[:3])}{more}), which a new one would overwrite. Continue it with '
             '--resume, choose another --work-dir, or give --overwrite if they are not needed.'
         )
-
-
-def make_work_dir(cfg: Config) -> None:
-    """Make the work dir, if need be.
-
-    Raises:
-        ConfigError: It cannot be made or written to.
-    """
-    try:
-        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cfg.work_dir):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"Nothing can be written to the work dir '{cfg.work_dir}': {error.strerror}. Choose "
-            'another --work-dir.'
-        ) from error
 
 
 def choose_resume(cfg: Config, resume: str | None) -> None:

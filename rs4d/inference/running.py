@@ -13,7 +13,7 @@ from typing import Any
 
 from rs4d.engine.shares import Share
 from rs4d.errors import UserError, some
-from rs4d.files import PART, FileWriteError, refuse_existing, require_writable, write_text
+from rs4d.files import PART, FileWriteError, make_folder, refuse_existing, write_text
 from rs4d.geo.raster_file import is_local
 
 from .inputs import InputError
@@ -103,7 +103,7 @@ def predict_inputs(
     """
     share = share or Share()
     folder = options.out / FOLDER
-    require_writable(options.out)
+    make_folder(options.out, '--out')
     if options.overwrite and share.world_size == 1 and folder.is_dir():
         shutil.rmtree(folder)
     shutil.rmtree(options.out / DONE, ignore_errors=True)

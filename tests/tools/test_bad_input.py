@@ -292,8 +292,8 @@ def test_work_dir_that_cannot_be(
     words = [config] if tool == 'train.py' else [config, checkpoint]
     code, output, paragraph = call(tool, *words, '--work-dir', tmp_path / place)
     assert code == 2, output[-2000:]
-    assert f"Nothing can be written to the work dir '{tmp_path / place}'" in paragraph
-    assert 'Choose another --work-dir' in paragraph
+    assert f"Nothing can be written to the folder '{tmp_path / place}'" in paragraph
+    assert 'Choose another one by --work-dir' in paragraph
 
 
 def test_memory_that_runs_out_on_a_cpu(
