@@ -1,5 +1,6 @@
 """A training of MMEngine's runner on a model of one number, which takes milliseconds."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ class Nothing(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         return dict(count=float(len(results)))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until the test moves it, of the processor as on the wall; one number."""
+    now = [100.0]
+    for name in ('process_time', 'perf_counter'):
+        monkeypatch.setattr(time, name, lambda: now[0])
+    return now
 
 
 @pytest.fixture

@@ -2,45 +2,16 @@
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mmengine.hooks import Hook
+from clocked import Takes, logged
 from mmengine.runner import Runner
 
 from rs4d.engine import CpuClockHook
 from rs4d.engine.hooks import cpu_clock_hook
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands still until the test moves it; one number."""
-    now = [100.0]
-    monkeypatch.setattr(cpu_clock_hook.time, 'process_time', lambda: now[0])
-    return now
-
-
-class Takes(Hook):
-    """Moves the clock by the seconds that each step and each validation take."""
-
-    priority = 'VERY_HIGH'
-
-    def __init__(self, clock: list[float], steps: Iterator[float]) -> None:
-        self.clock, self.steps = clock, steps
-
-    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
-        self.clock[0] += next(self.steps)
-
-    def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
-        self.clock[0] += 1000.0
-
-
-def logged(runner: Runner) -> list[dict[str, float]]:
-    (file,) = Path(runner.work_dir).rglob('scalars.json')
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
 
 STEPS = [60.0, 120.0, 30.0, 30.0, 60.0, 60.0, 180.0, 60.0]
 
@@ -59,7 +30,7 @@ def test_minutes_of_steps_without_validations(
     by_epoch = loop['by_epoch']
     runner = toy_runner(
         CpuClockHook(),
-        Takes(clock, iter(STEPS)),
+        Takes(clock, STEPS),
         batch_size=5,
         sampler='DefaultSampler' if by_epoch else 'InfiniteSampler',
         train_cfg=loop,
@@ -67,7 +38,7 @@ def test_minutes_of_steps_without_validations(
     )
     runner.train()
     assert clock[0] > 2000
-    entries = [entry for entry in logged(runner) if 'cpu_minutes' in entry]
+    entries = logged(runner, 'cpu_minutes')
     minutes = [entry['cpu_minutes'] for entry in entries if 'lr' in entry or 'loss' in entry]
     assert minutes == pytest.approx([1, 3, 3.5, 4, 5, 6, 9, 10])
     validations = [entry['cpu_minutes'] for entry in entries if 'lr' not in entry]
@@ -83,7 +54,7 @@ def test_a_resumed_training_counts_on(
     hook = CpuClockHook()
     runner = toy_runner(
         hook,
-        Takes(clock, iter(STEPS)),
+        Takes(clock, STEPS),
         batch_size=5,
         sampler='DefaultSampler',
         train_cfg=dict(by_epoch=True, max_epochs=2),
@@ -100,7 +71,7 @@ def test_a_trial_writes_its_median_and_asks_to_stop(
     monkeypatch.setattr(cpu_clock_hook.signal, 'raise_signal', asked.append)
     runner = toy_runner(
         CpuClockHook(trial_steps=3),
-        Takes(clock, iter([900.0, 900.0, 900.0, 1.0, 5.0, 2.0, 3.0, 3.0])),
+        Takes(clock, [900.0, 900.0, 900.0, 1.0, 5.0, 2.0, 3.0, 3.0]),
         batch_size=5,
         sampler='DefaultSampler',
         train_cfg=dict(by_epoch=True, max_epochs=2),

@@ -1,49 +1,19 @@
 """Images per second are those of all ranks over the time of the steps alone; memory is the peak."""
 
-import json
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from clocked import Takes, logged
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from rs4d.engine import ThroughputHook
 from rs4d.engine.hooks import throughput_hook
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands still until the test moves it; one number."""
-    now = [100.0]
-    monkeypatch.setattr(throughput_hook.time, 'perf_counter', lambda: now[0])
-    return now
-
-
-class Takes(Hook):
-    """Moves the clock by the seconds that each step and each validation take."""
-
-    priority = 'VERY_HIGH'
-
-    def __init__(self, clock: list[float], steps: Iterator[float], validation: float) -> None:
-        self.clock, self.steps, self.validation = clock, steps, validation
-
-    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
-        self.clock[0] += next(self.steps)
-
-    def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
-        self.clock[0] += self.validation
-
-
-def logged(runner: Runner, key: str) -> list[float]:
-    """The values of a scalar in the run's log."""
-    (file,) = Path(runner.work_dir).rglob('scalars.json')
-    entries = [json.loads(line) for line in file.read_text().splitlines()]
-    return [entry[key] for entry in entries if key in entry]
 
 
 @pytest.mark.parametrize('ranks', [1, 3])
@@ -67,7 +37,7 @@ def test_images_of_all_ranks_over_the_time_of_steps(
     by_epoch = loop['by_epoch']
     runner = toy_runner(
         ThroughputHook(window_size=3),
-        Takes(clock, iter(steps), validation=1000.0),
+        Takes(clock, steps),
         batch_size=5,
         # A loop over iterations sleeps two seconds where a sampler ends.
         sampler='DefaultSampler' if by_epoch else 'InfiniteSampler',
@@ -78,7 +48,8 @@ def test_images_of_all_ranks_over_the_time_of_steps(
     assert clock[0] > 8000
     windows = [steps[max(0, i - 2) : i + 1] for i in range(8)]
     expected = [ranks * 5 * len(window) / sum(window) for window in windows]
-    assert logged(runner, 'images_per_s') == pytest.approx(expected)
+    found = [entry['images_per_s'] for entry in logged(runner, 'images_per_s')]
+    assert found == pytest.approx(expected)
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads what Linux counts')
@@ -98,7 +69,7 @@ def test_memory_is_the_peak_in_mb(
     monkeypatch.setattr(throughput_hook.torch.cuda, 'is_available', lambda: False)
     runner = toy_runner(ThroughputHook(), Takes100MB())
     runner.train()
-    memory = logged(runner, 'memory')
+    memory = [entry['memory'] for entry in logged(runner, 'memory')]
     assert memory[4] - memory[3] == pytest.approx(100, abs=20)
     assert memory[-1] >= memory[4]
 
