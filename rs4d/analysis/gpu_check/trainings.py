@@ -14,13 +14,13 @@ import torch
 
 from rs4d.datasets.scenes import ensure_scenes
 
+from ..processes import COMMAND, last_line
 from .findings import Finding
 
 CONFIG = 'rs4d::rs4d/rs4d-tiny_light_coco.py'
 SSDD_CONFIG = 'rs4d::rs4d/rs4d-tiny_light_ssdd.py'
 # Flags of the trainings that are compared; the first one is right.
 VARIANTS = dict(float32=(), amp=('--amp', 'bf16'), compiled=('--compile',))
-_COMMAND = (sys.executable, '-m', 'rs4d_command')
 # How far the first loss of a variant may lie from that of float32.
 _SAME = 0.05
 # Seconds that a training may take to save, once it was asked to end.
@@ -55,7 +55,7 @@ def check_trainings(
     right: float | None = None
     for name, flags in variants.items():
         folder = ['--work-dir', str(out / name)]
-        command = [*_COMMAND, *words, *folder, *flags, '--cfg-options', *options]
+        command = [*COMMAND, *words, *folder, *flags, '--cfg-options', *options]
         found, first = _train(' '.join([CONFIG, *flags]), command, out / name, right)
         right = first if right is None else right
         yield found
@@ -64,7 +64,7 @@ def check_trainings(
         yield Finding('training', 'several processes', 'not run', reason)
         return
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-    command += [f'--nproc-per-node={processes}', *_COMMAND[1:], *words]
+    command += [f'--nproc-per-node={processes}', *COMMAND[1:], *words]
     command += ['--work-dir', str(out / 'processes'), '--launcher', 'pytorch']
     command += ['--cfg-options', *options]
     # They see other images than one process does, and begin with another loss.
@@ -110,10 +110,10 @@ def train_on_ssdd(out: Path, minutes: float, options: Sequence[str] = ()) -> Ite
     if torch.cuda.is_available():
         words += ['--amp', 'bf16']
     log = out / 'ssdd.log'
-    fault = _run([*_COMMAND, *words, '--cfg-options', *options], log, 60 * minutes)
+    fault = _run([*COMMAND, *words, '--cfg-options', *options], log, 60 * minutes)
     if not fault:
         words = ['test', SSDD_CONFIG, str(work_dir / 'latest.pth'), '--work-dir', str(work_dir)]
-        fault = _run([*_COMMAND, *words, '--cfg-options', *options], out / 'ssdd_test.log')
+        fault = _run([*COMMAND, *words, '--cfg-options', *options], out / 'ssdd_test.log')
     if fault:
         yield Finding('SSDD', subject, 'failed', fault)
         return
@@ -148,8 +148,7 @@ def _run(command: Sequence[str], log: Path, limit: float | None = None) -> str |
     # A training that was ended from outside says so by its exit code.
     if process.returncode == 0 or (asked and process.returncode == 128 + signal.SIGTERM):
         return None
-    lines = [line for line in log.read_text().splitlines() if line.strip()]
-    return f'exit code {process.returncode}, {log}: {lines[-1] if lines else "no output"}'
+    return f'exit code {process.returncode}, {log}: {last_line(log)}'
 
 
 def _steps(work_dir: Path) -> tuple[list[float], float]:

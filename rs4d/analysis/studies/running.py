@@ -5,7 +5,6 @@ import math
 import os
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from rs4d.engine.provenance import commit, machine, processor_name, versions
 from rs4d.files import FileWriteError, write_text
 from rs4d.visualization import last_validation, read_run
 
+from ..processes import COMMAND, last_line
 from .plan import Run, Study
 from .run_folder import RunFolder
 from .settings import config_text, filled, merged
@@ -142,7 +142,7 @@ class _StudyRunner:
                     folder.fail(process.returncode)
                     raise StudyError(
                         f'rs4d {words[0]} ended with exit code {process.returncode}: '
-                        f"{_last_line(folder.output)} (all of it: '{folder.output}')"
+                        f"{last_line(folder.output)} (all of it: '{folder.output}')"
                     )
             self._say_result(run, folder)
         finally:
@@ -229,7 +229,7 @@ class _StudyRunner:
         try:
             with open(folder.output, 'ab') as output:
                 process = Popen(
-                    [sys.executable, '-m', 'rs4d_command', *words],
+                    [*COMMAND, *words],
                     env=environment,
                     stdin=DEVNULL,
                     stdout=output,
@@ -308,8 +308,3 @@ def _read(file: Path) -> dict[str, Any]:
         return json.loads(file.read_text(encoding='utf-8'))
     except OSError as error:
         raise StudyError(f"'{file}' is missing, which the run should have written.") from error
-
-
-def _last_line(output: Path) -> str:
-    lines = output.read_text(encoding='utf-8', errors='replace').split('\n')
-    return next((line.strip() for line in reversed(lines) if line.strip()), 'no output')
