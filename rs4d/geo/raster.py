@@ -16,6 +16,7 @@ from .extra import geo_library
 from .georeference import Georeference
 from .raster_file import (
     RasterError,
+    file_of,
     is_local,
     numpy_type,
     require_bands,
@@ -77,6 +78,7 @@ class Raster:
         self.dtype = np.dtype(np.float32) if self._stored.kind == 'c' else self._stored
         if self._palette is not None:
             self.dtype = self._palette.dtype
+        self._local = file_of(path) is not None
         self._lock = threading.Lock()
 
     @classmethod
@@ -84,8 +86,9 @@ class Raster:
         """Open a raster of any format that GDAL reads.
 
         Args:
-            path: A file, a folder of a format that is one, an address (``http(s)://``, ``s3://``), or
-                one of GDAL's own (``/vsicurl/...``).
+            path: A file, a folder of a format that is one, a data set in a file as GDAL names it
+                (``NETCDF:"a.nc":band``), an address (``http(s)://``, ``s3://``), or one of GDAL's own
+                (``/vsicurl/...``).
 
         Raises:
             RasterError: It is not there, has no bytes, is no raster, is cut off, or declares more
@@ -97,7 +100,7 @@ class Raster:
         if local:
             require_file(name)
         try:
-            with _gdal(local), warnings.catch_warnings():
+            with _gdal(file_of(name) is not None), warnings.catch_warnings():
                 warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
                 dataset = rasterio.open(name)
         except rasterio.errors.RasterioIOError as error:
@@ -210,7 +213,7 @@ class Raster:
         rasterio = geo_library('rasterio', 'Reading a raster')
         windows = geo_library('rasterio.windows', 'Reading a raster')
         try:
-            with self._lock, _gdal(is_local(self.path)):
+            with self._lock, _gdal(self._local):
                 yield windows.Window(window.col, window.row, window.width, window.height)
         except rasterio.errors.RasterioIOError as error:
             raise RasterError(

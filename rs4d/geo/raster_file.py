@@ -20,10 +20,40 @@ class RasterError(UserError, OSError):
 
 def is_local(name: str) -> bool:
     """Whether a raster's name is a path of this machine, and no address or part of a file."""
-    if '://' in name or name.startswith('/vsi'):
+    if name.startswith('/vsi'):
         return False
-    # A data set in a file, as GDAL names it: NETCDF:"a.nc":band, GTIFF_DIR:2:a.tif.
-    return not re.match(r'[A-Z][A-Z0-9_]+:', name) or os.path.lexists(name)
+    if os.path.lexists(name):
+        return True
+    return '://' not in name and not re.match(r'[A-Z][A-Z0-9_]+:', name) and not _holder(name)
+
+
+def file_of(name: str) -> str | None:
+    """The file of this machine that a raster's name is, or is a part of; None of an address."""
+    return name if is_local(name) else _holder(name)
+
+
+def short_name(name: str) -> str:
+    """A raster's name without folder and ending, or an address's query, which may hold a key.
+
+    Of a part of a file it also says which: ``a_wind`` for ``NETCDF:"a.nc":wind``.
+    """
+    if is_local(name):
+        return Path(name).stem
+    holder = _holder(name)
+    if holder is None:
+        return Path(re.split('[?#]', name)[0]).stem
+    part = name.split(':', 1)[1].replace(holder, '')
+    return '_'.join([Path(holder).stem, *re.findall(r'\w+', part)])
+
+
+def _holder(name: str) -> str | None:
+    """The file of a data set that GDAL names with it: NETCDF:"a.nc":band, GTIFF_DIR:2:a.tif.
+
+    Formats are named in small letters, too, where rasterio lists what a file holds.
+    """
+    match = re.match(r'[A-Za-z][A-Za-z0-9_]+:(.+)', name)
+    pieces = re.findall(r'[^:"]+(?=")|[^:"]+', match[1]) if match else ()
+    return max(filter(os.path.exists, pieces), key=len, default=None)
 
 
 def numpy_type(name: str) -> np.dtype:

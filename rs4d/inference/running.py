@@ -14,7 +14,7 @@ from typing import Any
 from rs4d.engine.shares import Share
 from rs4d.errors import UserError, some
 from rs4d.files import PART, FileWriteError, make_folder, refuse_existing, write_text
-from rs4d.geo.raster_file import is_local
+from rs4d.geo.raster_file import file_of, is_local
 
 from .inputs import InputError
 from .joining import Found, join
@@ -317,9 +317,10 @@ def _too_many(scene: Scene, full: int, limit: Limit) -> str:
 
 def _stamp(path: str) -> list[int] | None:
     """What changes with a file."""
-    if not is_local(path):
+    file = file_of(path)
+    if file is None:
         return None
-    status = os.stat(path)
+    status = os.stat(file)
     return [status.st_size, status.st_mtime_ns]
 
 

@@ -17,7 +17,7 @@ from rs4d.geo.extra import geo_library
 from rs4d.geo.georeference import Georeference
 from rs4d.geo.outlines import geodesic_area
 from rs4d.geo.raster import Raster
-from rs4d.geo.raster_file import is_local
+from rs4d.geo.raster_file import file_of, is_local, short_name
 from rs4d.geo.window import Window
 
 from .journal import Entry
@@ -94,20 +94,22 @@ class Scene:
             header = read_header(path)
             orientation = header.orientation if header else 1
             height, width = (width, height) if orientation >= 5 else (height, width)
-        if whole or (place is None and max(height, width) <= 2 * size and is_local(path)):
+        if whole or (place is None and max(height, width) <= 2 * size and file_of(path)):
             size = 0
         return cls(path, TilePlan(height, width, size, overlap), place, orientation)
 
     @property
     def name(self) -> str:
-        """The input's name without folder and ending."""
-        return Path(self.file_name).stem
+        """The input's name without folder and ending; see `short_name`."""
+        return short_name(self.path)
 
     @property
     def file_name(self) -> str:
         """The input's name without folder, and without an address's query, which may hold a key."""
-        path = self.path if is_local(self.path) else re.split('[?#]', self.path)[0]
-        return Path(path).name
+        holder = file_of(self.path)
+        if holder is None:
+            return Path(re.split('[?#]', self.path)[0]).name
+        return self.path.replace(holder, Path(holder).name)
 
     def area(self, tile: Tile) -> float:
         """Square kilometres of a tile's core, or millions of pixels where that is not known."""
@@ -146,7 +148,11 @@ def predict_tiles(
     if not scene.plan.size:
         for number in numbers:
             tile = scene.plan[number]
-            (one,) = detector.infer([detector.prepare(detector.load(scene.path))])
+            image = _whole(detector, scene, tile)
+            if image is None:
+                yield Entry([number], [], 1)
+                continue
+            (one,) = detector.infer([detector.prepare(image)])
             yield Entry([number], pieces_of(tile, one, 0), full=_full(detector, [tile], [one]))
         return
     with Raster.open(scene.path) as raster:
@@ -163,6 +169,15 @@ def predict_tiles(
             ]
             full = _full(detector, tiles, found)
             yield Entry(covered, pieces, len(covered) - len(tiles), full)
+
+
+def _whole(detector: Detector, scene: Scene, tile: Tile) -> np.ndarray | None:
+    """Load a scene that is one tile; None if none of its pixels has data."""
+    if is_local(scene.path) or isinstance(detector.loader, LoadRaster):
+        return detector.load(scene.path)
+    # Steps that load pictures know nothing but files.
+    with Raster.open(scene.path) as raster:
+        return WindowReader(raster, detector.loader).read(tile.window)
 
 
 def _full(detector: Detector, tiles: Sequence[Tile], found: Sequence[Instances]) -> list[int]:

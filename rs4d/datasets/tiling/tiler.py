@@ -19,6 +19,7 @@ from rs4d.geo.georeference import Georeference
 from rs4d.geo.labels import Labels, labels_in_raster, outside
 from rs4d.geo.layers import Layer
 from rs4d.geo.raster import Raster
+from rs4d.geo.raster_file import short_name
 from rs4d.geo.window import Window, grid
 
 from .annotations import OBJECT, REST, pieces, rests, to_coco, to_rings
@@ -148,7 +149,7 @@ def _open(
         assert georeference is not None, 'labels_in_raster refuses such scenes'
         if not len(labels.polygons):
             error = error or outside(layer, georeference, *size, path)
-        stem = Path(path).stem
+        stem = short_name(path)
         numbered = (f'{stem}-{number}' for number in count(2))
         # Another scene may have such a name of itself.
         name = next(name for name in chain([stem], numbered) if name not in taken)
