@@ -24,6 +24,8 @@ if find_spec('mmdet') is not None:
 
     resize_masks_by_centres()
 
-    from . import datasets, distillation, engine, evaluation, models, visualization
+    # The registries are MMEngine's to find as soon as a config names our scope, also one out of a file.
+    from . import datasets, distillation, engine, evaluation, models, registry, visualization
 
-    __all__ += ['datasets', 'distillation', 'engine', 'evaluation', 'models', 'visualization']
+    __all__ += ['datasets', 'distillation', 'engine', 'evaluation', 'models', 'registry']
+    __all__ += ['visualization']

@@ -174,6 +174,8 @@ def build_stretch(settings: Mapping[str, Any]) -> Stretch:
         ConfigError: The type is not one of :data:`STRETCHES`, or its arguments do not fit it.
     """
     arguments = dict(settings)
+    # What MMEngine notes beside a type in configs that another package's config goes on from.
+    arguments.pop('_scope_', None)
     kind = arguments.pop('type', None)
     if kind not in STRETCHES:
         raise ConfigError(f'stretch: type={kind!r} is none of {", ".join(STRETCHES)}.')

@@ -32,6 +32,12 @@ def test_linear(dtype, bands):
     np.testing.assert_allclose(found, _bounded((values - np.array(low, float)) * 0.255), atol=1e-4)
 
 
+def test_in_a_config_that_goes_on_from_ours():
+    """MMEngine notes its scope in every dict with a type."""
+    found = build_stretch(dict(type='linear', low=0, high=2550, _scope_='rs4d'))
+    assert found(np.full((1, 1, 1), 100, np.uint16)) == 10
+
+
 def test_bytes_stay_what_they_are():
     values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     assert np.array_equal(build_stretch(dict(type='linear'))(values), values)
