@@ -5,7 +5,7 @@ loaded then runs to its end and looks like a bad model, so here it is an error.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,26 @@ def check_checkpoint(model: nn.Module, path: str, source: str, *, complete: bool
         return
     require_checkpoint(path, source)
     weights = state_dict_of(read_checkpoint(path), path)
-    _compare(model, weights, path, source, complete)
+    check_weights(model, weights, path, source, complete=complete)
+
+
+def require_classes(model: nn.Module, classes: Sequence[str], path: object) -> None:
+    """Raise if more classes are named than a model has, so that labels would mean others.
+
+    Raises:
+        ConfigError: There are more.
+    """
+    counts = {
+        int(module.num_classes)
+        for name, module in model.named_modules()
+        if is_class_head(name) and isinstance(getattr(module, 'num_classes', None), int)
+    }
+    if counts and len(classes) > max(counts):
+        raise ConfigError(
+            f"'{path}' names {len(classes)} classes ({some(classes)}), and its model has "
+            f'{max(counts)}, so that nobody knows which label is which. Give the config and the '
+            'checkpoint that belong together.'
+        )
 
 
 def check_pretrained(model: nn.Module) -> None:
@@ -75,7 +94,7 @@ def check_pretrained(model: nn.Module) -> None:
         require_checkpoint(path, source)
         if _is_local(path) and not _loads_by_itself(module):
             weights = pretrained_weights(module, path, init.get('prefix'))
-            _compare(module, weights, path, source, complete=True)
+            check_weights(module, weights, path, source, complete=True)
 
 
 def _is_local(path: str) -> bool:
@@ -100,9 +119,15 @@ def _loads_by_itself(module: nn.Module) -> bool:
     return own and not type(module).__module__.startswith('rs4d.')
 
 
-def _compare(
-    model: nn.Module, weights: dict[str, Tensor], path: str, source: str, complete: bool
+def check_weights(
+    model: nn.Module, weights: Mapping[str, Tensor], path: str, source: str, *, complete: bool
 ) -> None:
+    """Raise unless weights are those of a model of this shape; see `check_checkpoint`.
+
+    Raises:
+        ConfigError: They are of another size, or some are missing.
+        CheckpointMismatchError: They are of another model.
+    """
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     with watched_load(model, path) as report:
         try:

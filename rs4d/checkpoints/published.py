@@ -2,24 +2,31 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from safetensors.torch import save
+from torch import Tensor
 
 from rs4d.config.portable import detector_config, encoder_config
 from rs4d.config.stored import config_from_text
 from rs4d.errors import ConfigError
 from rs4d.files import refuse_existing, write_bytes, write_text
 
+from .checks import check_weights, require_classes
 from .errors import CheckpointMismatchError
 from .reading import SAFETENSORS, read_checkpoint, read_header, state_dict_of, trained_classes
 
 WEIGHTS, CARD = f'model{SAFETENSORS}', 'README.md'
 """The names of a model and of what is said about it, in a folder and on the Hub."""
+
+# Endings of files of weights that are no safetensors.
+_OTHERS = ('.pth', '.pt', '.ckpt', '.bin', '.onnx', '.pt2')
 
 PARTS = ('detector', 'encoder')
 
@@ -70,10 +77,15 @@ def publish(
         What the file says.
 
     Raises:
-        UserError: The source cannot be read, holds no config, or lacks what was asked for; or the
-            target is there or cannot be written.
+        UserError: The source cannot be read, holds no config, lacks what was asked for, or is not of
+            the config; or the target is there or cannot be written.
     """
     source, target = Path(source), Path(target)
+    if target.suffix in _OTHERS:
+        raise ConfigError(
+            f"The target '{target}' looks like a file of another kind: name a file that ends in "
+            f'{SAFETENSORS}, or a folder.'
+        )
     file = target if target.suffix == SAFETENSORS else target / WEIGHTS
     if not overwrite:
         refuse_existing(file)
@@ -93,6 +105,7 @@ def publish(
             )
     else:
         small = detector_config(cfg, classes)
+    _require_fit(small, part, weights, classes, source)
     said = Published(part, small.pretty_text, classes, source.name, version)
     plain = {name: value.detach().contiguous().clone() for name, value in weights.items()}
     # Other programs take the framework from the key format.
@@ -126,6 +139,16 @@ def read_published(path: str | os.PathLike[str]) -> Published:
             'the checkpoint by themselves.'
         )
     return Published(**{**said, 'classes': tuple(map(str, said['classes']))})
+
+
+def _require_fit(
+    cfg: Config, part: str, weights: Mapping[str, Tensor], classes: Sequence[str], source: Path
+) -> None:
+    """Raise unless what is said builds the model whose weights these are."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.encoder if part == 'encoder' else cfg.model)
+    check_weights(model, weights, str(source), 'the arguments', complete=True)
+    require_classes(model, classes, source)
 
 
 def _stored_config(content: Any, source: Path) -> Config:

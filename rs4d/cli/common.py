@@ -1,7 +1,7 @@
 """Options that several sub-commands share."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,30 @@ def complete(words: Sequence[str]) -> list[str]:
         '--amp=auto' if word == '--amp' and after not in _PRECISIONS else word
         for word, after in zip(words, following, strict=True)
     ]
+
+
+def own_config(
+    words: Sequence[str],
+    command: str,
+    *add: Callable[[argparse.ArgumentParser], None],
+) -> list[str]:
+    """Put ``-`` in the place of the config before a published model, which holds its own.
+
+    Args:
+        words: Of the command line, behind the sub-command.
+        command: Its name, for messages.
+        add: Functions that add the options of the sub-command to a parser.
+    """
+    if '-h' in words or '--help' in words:
+        return list(words)
+    parser = argparse.ArgumentParser(command, add_help=False)
+    for add_some in add:
+        add_some(parser)
+    positional = parser.parse_known_args(complete(words))[1]
+    if positional and positional[0].endswith('.safetensors'):
+        place = words.index(positional[0])
+        return [*words[:place], '-', *words[place:]]
+    return list(words)
 
 
 def parsed_options(args: argparse.Namespace) -> dict[str, Any]:

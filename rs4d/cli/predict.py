@@ -13,8 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_config_arguments, add_config_options
-from .common import complete as complete_common
+from .common import add_config_arguments, add_config_options, own_config
 
 if TYPE_CHECKING:
     from rs4d.inference import Predictor
@@ -73,16 +72,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def complete(words: list[str]) -> list[str]:
     """Put ``-`` in the place of the config before a published model, which holds its own."""
-    parser = argparse.ArgumentParser('rs4d predict', add_help=False)
-    add_config_options(parser)
-    _add_options(parser)
-    if '-h' in words or '--help' in words:
-        return words
-    positional = parser.parse_known_args(complete_common(words))[1]
-    if positional and positional[0].endswith('.safetensors'):
-        place = words.index(positional[0])
-        return [*words[:place], '-', *words[place:]]
-    return words
+    return own_config(words, 'rs4d predict', add_config_options, _add_options)
 
 
 def run(args: argparse.Namespace) -> int:

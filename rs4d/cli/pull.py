@@ -20,16 +20,19 @@ def run(args: argparse.Namespace) -> None:
     """Copy the file and say what it is."""
     from rs4d.checkpoints.hub import HUB, download, parse_address
     from rs4d.checkpoints.published import WEIGHTS, read_published
+    from rs4d.checkpoints.reading import SAFETENSORS
     from rs4d.errors import ConfigError
     from rs4d.files import refuse_existing, write_bytes
 
     if args.source.startswith(HUB):
         name = parse_address(args.source)[0].partition('/')[2]
     else:
-        name = Path(args.source).resolve().stem
-    out = args.out or Path(f'{name}.safetensors')
-    if out.suffix != '.safetensors':
-        raise ConfigError(f"--out '{out}': end the file's name in .safetensors.")
+        source = Path(args.source).resolve()
+        # A folder's name may have dots that begin no ending.
+        name = source.stem if source.suffix == SAFETENSORS else source.name
+    out = args.out or Path(f'{name}{SAFETENSORS}')
+    if out.suffix != SAFETENSORS:
+        raise ConfigError(f"--out '{out}': end the file's name in {SAFETENSORS}.")
     if not args.overwrite:
         refuse_existing(out)
     if args.source.startswith(HUB):

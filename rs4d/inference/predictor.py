@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from rs4d.checkpoints import trained_classes
-from rs4d.checkpoints.checks import check_checkpoint, require_checkpoint
+from rs4d.checkpoints.checks import check_checkpoint, require_checkpoint, require_classes
 from rs4d.checkpoints.reading import read_checkpoint
 from rs4d.config import inner_datasets, load_config
 from rs4d.config.effect import require_effect
@@ -79,7 +79,7 @@ class Predictor:
         self.checkpoint = os.fspath(checkpoint)
         require_checkpoint(self.checkpoint, 'the arguments')
         known = trained_classes(self.checkpoint)
-        self.cfg = _read_config(config, self.checkpoint, options, known)
+        self.cfg = read_model_config(config, self.checkpoint, options)
         choose_dtype(self.cfg, amp, training=False)
         self.device = torch.device(device or default_device())
         self.score_thr = score_thr
@@ -87,11 +87,12 @@ class Predictor:
             self.model: Any = MODELS.build(self.cfg.model)
             steps = [TRANSFORMS.build(step) for step in prediction_pipeline(self.cfg)]
         check_checkpoint(self.model, self.checkpoint, 'the arguments', complete=True)
+        require_classes(self.model, known, self.checkpoint)
         self.model.to(self.device).eval()
         predict_in_dtype(self.model, self.cfg.get('dtype', 'float32'))
         self.loader, self._prepare = steps[0], Compose(steps[1:])
         self.limit = _limit(self.cfg)
-        self.classes = known or _stated_classes(self.cfg)
+        self.classes = known or stated_classes(self.cfg)
 
     @property
     def side(self) -> int:
@@ -212,14 +213,23 @@ def _require_values(image: Any) -> np.ndarray:
     return image.astype(np.float32, copy=False)
 
 
-def _read_config(
+def read_model_config(
     config: str | os.PathLike[str] | Config | None,
     checkpoint: str,
     options: Mapping[str, Any] | None,
-    classes: tuple[str, ...],
 ) -> Config:
+    """Read the config of a trained detector.
+
+    Args:
+        config: As for `Predictor`.
+        checkpoint: The file of weights, which may hold the config.
+        options: Settings of the config to change.
+
+    Raises:
+        UserError: It is not there, has such settings not, or holds no detector.
+    """
     if isinstance(config, str | os.PathLike):
-        return load_config(config, dict(options or {}), classes)
+        return load_config(config, dict(options or {}), trained_classes(checkpoint))
     if config is not None:
         cfg = copy.deepcopy(config)
     else:
@@ -254,7 +264,8 @@ def _limit(cfg: Config) -> Limit | None:
     return None
 
 
-def _stated_classes(cfg: Config) -> tuple[str, ...]:
+def stated_classes(cfg: Config) -> tuple[str, ...]:
+    """Names of the classes that a config's data sets have; none if it does not say."""
     for loader in ('test_dataloader', 'train_dataloader'):
         for dataset in inner_datasets(cfg.get(loader, {}).get('dataset', [])):
             classes = (dataset.get('metainfo') or {}).get('classes')

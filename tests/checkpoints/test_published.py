@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -76,6 +78,62 @@ def test_by_a_folder(checkpoint, tmp_path, capsys, monkeypatch):  # noqa: F811
     assert main('pull', 'shared/houses', '--out', 'x.pth') == 2
     assert main('pull', 'shared/none') == 2
     assert 'Traceback' not in capsys.readouterr().err
+
+
+def test_names_with_dots(checkpoint, tmp_path, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    assert main('push', checkpoint, 'roofs.v2') == 0
+    assert main('pull', 'roofs.v2') == 0
+    assert Path('roofs.v2.safetensors').is_file()
+    assert main('pull', 'roofs.v2/model.safetensors') == 0
+    assert Path('model.safetensors').is_file()
+    assert main('push', checkpoint, 'roofs.pth') == 2
+    assert 'ends in .safetensors' in capsys.readouterr().err
+    assert not Path('roofs.pth').exists()
+
+
+def test_a_config_that_goes_on_from_ours(tmp_path):
+    """MMEngine marks its parts with our scope; in a new process nothing else has asked for it."""
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        "_base_ = 'rs4d::rs4d/rs4d-tiny_light_rgbn.py'\nmetainfo = dict(classes=('house',))\n"
+        'model = dict(backbone=dict(arch=dict(num_layers=2), out_indices=1))\n'
+    )
+    cfg = load_config(config, {})
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=('house',)))
+    assert "_scope_='rs4d'" in meta['cfg']
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'x.pth')
+    assert main('push', tmp_path / 'x.pth', tmp_path / 'x.safetensors') == 0
+    ask = (
+        'import sys; from rs4d.apis import Predictor; p = Predictor(None, sys.argv[1], "cpu"); '
+        'assert p.classes == ("house",) and p.loader.bands == (1, 2, 3, 4)'
+    )
+    subprocess.run([sys.executable, '-c', ask, tmp_path / 'x.safetensors'], check=True)
+
+
+def test_a_config_of_another_model(checkpoint, tmp_path, capsys):  # noqa: F811
+    for option in ('num_classes=7', 'model.backbone.arch.num_layers=3'):
+        key, value = option.split('=')
+        text = torch.load(checkpoint, weights_only=True)['meta']['cfg']
+        config = tmp_path / 'other.py'
+        config.write_text(text.replace(f'{key.split(".")[-1]}=2', f'{key.split(".")[-1]}={value}'))
+        assert config.read_text() != text
+        target = tmp_path / 'x.safetensors'
+        assert main('push', checkpoint, target, '--config', config) == 2
+        assert 'Use the config that the checkpoint was trained with' in capsys.readouterr().err
+        assert not target.exists()
+
+
+def test_more_classes_than_the_model_has(checkpoint, tmp_path, capsys):  # noqa: F811
+    content = torch.load(checkpoint, weights_only=True)
+    content['meta']['dataset_meta']['classes'] = ('house', 'pool', 'ship')
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(UserError, match='names 3 classes'):
+        Predictor(None, tmp_path / 'x.pth', 'cpu')
+    assert main('push', tmp_path / 'x.pth', tmp_path / 'x.safetensors') == 2
+    assert 'nobody knows which label' in capsys.readouterr().err
 
 
 def test_an_encoder(checkpoint, tmp_path, capsys):  # noqa: F811
