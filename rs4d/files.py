@@ -53,10 +53,15 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, UserError):
             raise
-        raise FileWriteError(
-            f"'{path}' could not be written: {error.strerror or error}. Free some space or choose "
-            'another place; what was there before is as it was.'
-        ) from error
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: str | os.PathLike[str], error: OSError) -> FileWriteError:
+    """Say that a file could not be written, and that what was there before is as it was."""
+    return FileWriteError(
+        f"'{path}' could not be written: {error.strerror or error}. Free some space or choose "
+        'another place; what was there before is as it was.'
+    )
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

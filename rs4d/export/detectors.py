@@ -5,13 +5,19 @@ are known: what is not there has a score of 0. A box below the least score canno
 so that it may stay until the end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torchvision
+from mmdet.models.dense_heads import RPNHead, RTMDetHead
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import MaskRCNN
 from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmdet.models.task_modules import DeltaXYWHBBoxCoder, DistancePointBBoxCoder
 from torch import Tensor, nn
 
 from rs4d.errors import ConfigError
@@ -29,14 +35,123 @@ def detector_part(model: Any) -> nn.Module:
     Raises:
         ConfigError: A detector of this kind cannot be exported as a whole.
     """
-    if type(model) is OneStageMaskRCNN and type(model.roi_head) is BoxMaskRoIHead:
+    roi_head = getattr(model, 'roi_head', None)
+    if type(model) is OneStageMaskRCNN and type(roi_head) is BoxMaskRoIHead:
+        _require_one_stage(model)
         return _OneStage(model)
-    if type(model) is MaskRCNN and type(model.roi_head) is StandardRoIHead:
+    if type(model) is MaskRCNN and type(roi_head) is StandardRoIHead:
+        _require_two_stage(model)
         return _TwoStage(model)
+    heads = '' if roi_head is None else f' with {type(roi_head).__name__}'
+    part = 'encoder+neck' if getattr(model, 'with_neck', False) else 'encoder'
     raise ConfigError(
-        f'{type(model).__name__} with {type(getattr(model, "roi_head", None)).__name__} cannot be '
-        'exported as a whole; the bbox and light detectors can. Export its --part encoder+neck.'
+        f'{type(model).__name__}{heads} cannot be exported as a whole; the bbox and light detectors '
+        f'can. Export its --part {part}.'
     )
+
+
+def _require_one_stage(model: Any) -> None:
+    head = model.bbox_head
+    _require(
+        {
+            f'model.bbox_head={type(head).__name__}': isinstance(head, RTMDetHead)
+            and _is_own(head, BaseDenseHead, 'predict_by_feat', '_predict_by_feat_single'),
+            'model.bbox_head.loss_cls': getattr(head, 'use_sigmoid_cls', False)
+            and not getattr(head.loss_cls, 'custom_cls_channels', False),
+            'model.bbox_head.bbox_coder': _clips(head, DistancePointBBoxCoder),
+        }
+        | _settings('model.test_cfg', head.test_cfg)
+        | _mask_branch(model.roi_head)
+    )
+
+
+def _require_two_stage(model: Any) -> None:
+    rpn, roi_head = model.rpn_head, model.roi_head
+    head, extractor = roi_head.bbox_head, roi_head.bbox_roi_extractor
+    _require(
+        {
+            f'model.rpn_head={type(rpn).__name__}': isinstance(rpn, RPNHead)
+            and _is_own(rpn, RPNHead, 'predict_by_feat', '_predict_by_feat_single'),
+            'model.rpn_head.bbox_coder': _clips(rpn, DeltaXYWHBBoxCoder),
+            f'model.roi_head.bbox_head={type(head).__name__}': isinstance(head, BBoxHead)
+            and _is_own(head, BBoxHead, 'predict_by_feat', '_predict_by_feat_single')
+            and head.with_cls
+            and head.with_reg,
+            'model.roi_head.bbox_head.loss_cls': not getattr(head, 'custom_cls_channels', True),
+            'model.roi_head.bbox_head.bbox_coder': _clips(head, DeltaXYWHBBoxCoder),
+            'model.roi_head.bbox_roi_extractor': _aligns(extractor),
+            'model.roi_head.shared_head': not roi_head.with_shared_head,
+            'model.test_cfg.rpn.nms.class_agnostic': not _agnostic(rpn.test_cfg),
+        }
+        | _settings('model.test_cfg.rpn', rpn.test_cfg)
+        | _settings('model.test_cfg.rcnn', roi_head.test_cfg)
+        | _mask_branch(roi_head)
+    )
+
+
+def _require(can_be: Mapping[str, bool]) -> None:
+    """Raise if the graph would do something else than a setting says.
+
+    Raises:
+        ConfigError: It would, with the names of the settings.
+    """
+    others = [name for name, known in can_be.items() if not known]
+    if others:
+        raise ConfigError(
+            f'{", ".join(others)}: the model cannot be exported as a whole with this, because the graph '
+            'would do something else. Change it by --cfg-options (suppression is of the type nms, with '
+            'iou_threshold, and max_per_img is above 0), or export --part encoder+neck.'
+        )
+
+
+def _is_own(head: Any, kind: type, *names: str) -> bool:
+    """Whether a head does what is written anew below as ``kind`` does it."""
+    return all(getattr(type(head), name) is getattr(kind, name) for name in names)
+
+
+def _settings(where: str, settings: Any) -> dict[str, bool]:
+    nms = settings.get('nms') or {}
+    known = {'type', 'iou_threshold', 'split_thr', 'class_agnostic'}
+    plain = nms.get('type', 'nms') == 'nms' and 'iou_threshold' in nms and nms.keys() <= known
+    said = ', '.join(f'{key}={value!r}' for key, value in nms.items())
+    return {
+        f'{where}.nms=dict({said})': plain,
+        f'{where}.max_per_img={settings.get("max_per_img")}': settings.get('max_per_img', -1) > 0,
+    }
+
+
+def _mask_branch(roi_head: Any) -> dict[str, bool]:
+    head = roi_head.mask_head
+    return {
+        f'model.roi_head.mask_head={type(head).__name__}': isinstance(head, FCNMaskHead)
+        and _is_own(head, FCNMaskHead, 'predict_by_feat', '_predict_by_feat_single', 'forward'),
+        'model.roi_head.mask_roi_extractor': _aligns(roi_head.mask_roi_extractor),
+    }
+
+
+def _clips(head: Any, kind: Any) -> bool:
+    """Whether a head's boxes are made by a coder of this kind, which clips them to the image."""
+    coder = getattr(head, 'bbox_coder', None)
+    return type(coder) is kind and bool(getattr(coder, 'clip_border', False))
+
+
+def _aligns(extractor: Any) -> bool:
+    """Whether features of boxes are means of one level's map, as below."""
+    return isinstance(extractor, SingleRoIExtractor) and all(
+        type(layer).__name__ == 'RoIAlign' and layer.pool_mode == 'avg'
+        for layer in extractor.roi_layers
+    )
+
+
+def _agnostic(settings: Any) -> bool:
+    """Whether boxes suppress those of other classes, too."""
+    return bool((settings.get('nms') or {}).get('class_agnostic', False))
+
+
+def _candidates(settings: Any, count: int) -> int:
+    """How many of ``count`` boxes of a level are looked at."""
+    most = settings.get('nms_pre', -1)
+    return min(most, count) if most > 0 else count
 
 
 class _OneStage(nn.Module):
@@ -55,7 +170,7 @@ class _OneStage(nn.Module):
         for scores, deltas, priors in zip(scores_of, deltas_of, priors_of, strict=True):
             classes = head.cls_out_channels
             scores = _by_cell(scores, classes).sigmoid().flatten()
-            scores, index = scores.topk(min(settings.nms_pre, len(scores)))
+            scores, index = scores.topk(_candidates(settings, len(scores)))
             cell = index.div(classes, rounding_mode='floor')
             boxes = head.bbox_coder.decode(priors[cell], _by_cell(deltas, 4)[cell])
             found.append((_clip(boxes, size), scores, index - cell * classes))
@@ -103,7 +218,7 @@ class _TwoStage(nn.Module):
             scores = _by_cell(scores, head.cls_out_channels)
             scores = scores.sigmoid() if head.use_sigmoid_cls else scores.softmax(-1)[:, :-1]
             scores = scores.flatten()
-            scores, index = scores.topk(min(settings.nms_pre, len(scores)))
+            scores, index = scores.topk(_candidates(settings, len(scores)))
             boxes = head.bbox_coder.decode(priors[index], _by_cell(deltas, 4)[index])
             boxes = _clip(boxes, size)
             scores = _without_small(boxes, scores, settings)
@@ -140,14 +255,21 @@ def _without_small(boxes: Tensor, scores: Tensor, settings: Any) -> Tensor:
 
 
 def _suppressed(
-    boxes: Tensor, scores: Tensor, threshold: float, count: int, groups: Tensor | None = None
+    boxes: Tensor,
+    scores: Tensor,
+    threshold: float,
+    count: int,
+    groups: Tensor | None = None,
+    *,
+    across: bool = False,
 ) -> tuple[Tensor, ...]:
     """Return the best ``count`` boxes that no better one of their group covers, and their scores.
 
-    Where there are not as many, zeros follow; groups follow as a third one.
+    Where there are not as many, zeros follow; groups follow as a third one. With ``across``, boxes of
+    other groups cover them as well.
     """
     moved = boxes
-    if groups is not None:
+    if groups is not None and not across:
         moved = boxes + (groups.to(boxes) * (boxes.max() + 1))[:, None]
     # Traced programs take it for granted that two boxes or more are kept: these always are, as the last.
     apart = moved.new_tensor([[-2.0, -2.0, -1.0, -1.0], [-4.0, -4.0, -3.0, -3.0]])
@@ -162,7 +284,14 @@ def _suppressed(
 
 def _best(boxes: Tensor, scores: Tensor, labels: Tensor, settings: Any) -> tuple[Tensor, ...]:
     """Return boxes, scores and labels of the detections, zeros where there are no more."""
-    found = _suppressed(boxes, scores, settings.nms.iou_threshold, settings.max_per_img, labels)
+    found = _suppressed(
+        boxes,
+        scores,
+        settings.nms.iou_threshold,
+        settings.max_per_img,
+        labels,
+        across=_agnostic(settings),
+    )
     sure = found[1] > settings.score_thr
     return tuple(torch.where(sure[:, None] if x.dim() > 1 else sure, x, 0) for x in found)
 

@@ -1,8 +1,9 @@
 """Parts as programs of `torch.export`, which run with PyTorch and ``rs4d.ops`` alone."""
 
 import io
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -48,11 +49,22 @@ def dynamic_shapes(part: Part) -> tuple[Any, ...]:
 
 
 def save_program(
-    program: torch.export.ExportedProgram, path: str | os.PathLike[str], about: dict[str, str]
+    program: torch.export.ExportedProgram,
+    path: str | os.PathLike[str],
+    about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a program, with texts about it that ``torch.export.load`` can read along."""
+    """Write a program, whole or not at all.
+
+    Args:
+        program: What is written.
+        path: The file, ``.pt2``.
+        about: What it says of itself as JSON, under ``rs4d`` among its extra files.
+
+    Raises:
+        FileWriteError: It cannot be written.
+    """
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files=about)
+    torch.export.save(program, file, extra_files={'rs4d': json.dumps(about or {})})
     write_bytes(path, file.getvalue())
 
 

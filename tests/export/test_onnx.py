@@ -1,5 +1,6 @@
 """ONNX graphs in the runtimes that they are for."""
 
+import errno
 from pathlib import Path
 
 import cv2
@@ -8,12 +9,15 @@ import onnx
 import pytest
 import torch
 
+from rs4d.config import load_config
+from rs4d.export.about import describe
 from rs4d.export.checking import compare_detections, compare_maps
 from rs4d.export.custom_ops import CustomOpError, build_custom_ops, find_headers
 from rs4d.export.onnx_functions import OPSET, BidirectionalScan, ConvSilu
 from rs4d.export.onnx_graph import export_onnx
 from rs4d.export.parts import build_part
 from rs4d.export.runtimes import onnxruntime_runner, runners
+from rs4d.files import FileWriteError
 from rs4d.ops import bidirectional_conv_silu, bidirectional_selective_scan
 
 
@@ -101,7 +105,9 @@ def test_detections(detector, tmp_path: Path) -> None:
 
 def test_script_of_the_docs(light, docs_script, tmp_path: Path, monkeypatch, capsys) -> None:
     part = build_part(light.model, 'model')
-    export_onnx(part, part.example(64, 64), tmp_path / 'model.onnx')
+    cfg = load_config(light.config, light.options)
+    about = describe(cfg, light.checkpoint, light.model, part, (64, 64), False, '0')
+    export_onnx(part, part.example(64, 64), tmp_path / 'model.onnx', about=about)
     picture = tmp_path / 'picture.png'
     values = np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)
     cv2.imwrite(str(picture), values)
@@ -110,7 +116,28 @@ def test_script_of_the_docs(light, docs_script, tmp_path: Path, monkeypatch, cap
     found = cv2.imread(str(tmp_path / 'out.png'))
     assert found.shape == values.shape
     assert (found != values).any()
-    assert len(capsys.readouterr().out.splitlines()) > 3
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 3
+    assert {line.split()[0] for line in lines} <= {'house', 'pool', 'ship'}
+    with pytest.raises(SystemExit, match='is not there'):
+        docs_script['main'](str(tmp_path / 'model.onnx'), 'absent.png', 'x.png')
+
+
+def test_written_whole_or_not_at_all(light, tmp_path: Path, monkeypatch) -> None:
+    part = build_part(light.model, 'encoder')
+    path = tmp_path / 'encoder.onnx'
+    export_onnx(part, part.example(32, 32), path)
+    kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert sorted(kept) == ['encoder.onnx', 'encoder.onnx.data']
+
+    def full(self, target, **_):
+        Path(f'{target}.data').write_bytes(b'half')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(torch.onnx.ONNXProgram, 'save', full)
+    with pytest.raises(FileWriteError, match='No space left'):
+        export_onnx(part, part.example(32, 32), path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == kept
 
 
 def test_graph_that_calls_the_kernels(light, tmp_path: Path) -> None:

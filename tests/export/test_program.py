@@ -12,6 +12,7 @@ from rs4d.export.checking import compare_detections, compare_maps
 from rs4d.export.parts import build_part
 from rs4d.export.program import export_program, load_program, save_program
 from rs4d.ops import available_engines
+from rs4d.ops.cpu import blocks
 
 needs_kernels = pytest.mark.skipif(
     not available_engines()['cpu'].available, reason='needs the C++ kernels'
@@ -46,7 +47,7 @@ assert not loaded & {'mmdet', 'mmengine', 'mmcv'}
 def test_an_encoder_runs_where_there_is_no_mmdetection(light, tmp_path: Path) -> None:
     part = build_part(light.model, 'encoder')
     inputs = part.example(64, 96)
-    save_program(export_program(part, inputs), tmp_path / 'encoder.pt2', dict(config='x'))
+    save_program(export_program(part, inputs), tmp_path / 'encoder.pt2')
     torch.save(inputs[0], tmp_path / 'image.pt')
     subprocess.run([sys.executable, '-c', ALONE, str(tmp_path)], check=True)
     maps = torch.load(tmp_path / 'maps.pt')
@@ -67,7 +68,7 @@ def test_blocks_are_one_operator(light) -> None:
 def test_any_size_and_number(light, tmp_path: Path) -> None:
     part = build_part(light.model, 'encoder+neck')
     program = export_program(part, part.example(64, 64, batch=2), dynamic=True)
-    save_program(program, tmp_path / 'encoder.pt2', {})
+    save_program(program, tmp_path / 'encoder.pt2')
     run = load_program(tmp_path / 'encoder.pt2')
     divisor = part.divisor
     for images, height, width in ((1, 64, 64), (3, 4 * divisor, 2 * divisor)):
@@ -95,6 +96,18 @@ def test_in_bfloat16(light, tmp_path: Path) -> None:
 def test_detections(detector, tmp_path: Path) -> None:
     part = build_part(detector.model, 'model')
     inputs = part.example(64, 64)
-    save_program(export_program(part, inputs), tmp_path / 'model.pt2', {})
+    save_program(export_program(part, inputs), tmp_path / 'model.pt2')
     found = compare_detections(detector.model, part, load_program(tmp_path / 'model.pt2'), inputs)
     assert found.of_model == found.of_export == found.same > 3
+
+
+def test_a_program_with_the_kernels_runs_where_they_were_not_built(light, monkeypatch) -> None:
+    part = build_part(light.model, 'encoder')
+    inputs = part.example(64, 96, batch=2)
+    program = export_program(part, inputs).module()
+    with torch.inference_mode():
+        expected = part(*inputs)
+        monkeypatch.setattr(blocks, 'unavailable_reason', lambda: 'they were not built')
+        found = program(*inputs)
+    for got, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import chunked, definition
 from ..workspace import MixerWeights, Workspace
+from .library import unavailable_reason
 from .mixer import add_mixed
 
 
@@ -24,6 +26,8 @@ def mix_blocks(
     wanted: list[int],
 ) -> list[Tensor]:
     """Run blocks ``x = x + mixer(norm(x))`` one after another, without gradients.
+
+    Where the kernels were not built, and on other devices than CPUs, PyTorch's own operators do it.
 
     Args:
         x: Tokens (B, L, E), float32, bfloat16 or float16.
@@ -44,11 +48,15 @@ def mix_blocks(
         bias=norm_bias,
         eps=norm_eps,
     )
+    has_kernels = x.device.type == 'cpu' and unavailable_reason() is None
     workspace, found = Workspace(), []
     count = len(MixerWeights._fields)
     for index in range(len(weights) // count):
         of_block = MixerWeights(*weights[index * count : (index + 1) * count])
-        add_mixed(x, norm, of_block, workspace)
+        if has_kernels:
+            add_mixed(x, norm, of_block, workspace)
+        else:
+            x = x + _mixed(norm(x), of_block)
         if index in wanted:
             found.append(x.clone())
     return found
@@ -57,3 +65,27 @@ def mix_blocks(
 @mix_blocks.register_fake
 def _(x, norm_weight, norm_bias, norm_eps, weights, wanted):
     return [x.new_empty(x.shape) for _ in wanted]
+
+
+def _mixed(x: Tensor, weights: MixerWeights) -> Tensor:
+    """Do in PyTorch's operators what a mixer does to normed tokens (B, L, E)."""
+    channels, states = weights.A.shape
+    x_proj, delta = weights.x_proj, weights.delta_proj.float()
+    tokens = F.linear(x, weights.in_proj)
+    sequence, gate = tokens.float().split(channels, dim=-1)
+    bias = None if weights.conv_bias is None else weights.conv_bias.float()
+    u = definition.conv_silu(sequence, weights.conv.float(), bias)
+    rows = F.linear(u.to(x.dtype), x_proj).float()
+    dt, B, C = rows.split([delta.shape[1], states, states], dim=-1)
+    y = chunked.scan(
+        u,
+        F.linear(dt, delta),
+        weights.A.float(),
+        B,
+        C,
+        weights.D.float(),
+        weights.delta_bias.float(),
+        gate,
+        reverse=False,
+    )
+    return F.linear(y.to(x.dtype), weights.out_proj)
