@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from rs4d.errors import ConfigError
     from rs4d.export.about import describe, image_loader, usual_size
     from rs4d.export.parts import build_part, load_model
-    from rs4d.files import refuse_existing, require_writable
+    from rs4d.files import make_folder, refuse_existing
 
     if args.to == 'pt2' and (args.custom_op or args.onnxruntime_include):
         raise ConfigError('--custom-op is for --to onnx; a pt2 calls the kernels by itself.')
@@ -102,7 +102,6 @@ def run(args: argparse.Namespace) -> int:
     out = _target(args)
     if not args.overwrite:
         refuse_existing(out, *([out.with_name(f'{out.name}.data')] if args.to == 'onnx' else []))
-    require_writable(out.parent)
     cfg = _read_config(args)
     model = load_model(cfg, args.checkpoint, args.part)
     loader = image_loader(cfg)
@@ -116,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
     images = {'a random image': example}
     if args.image:
         images[args.image] = loader.read(args.image, part, size)
+    make_folder(out.parent, '--out')
     with torch.inference_mode():
         part(*example)  # what does not go at this size says so better than a tracer
     exact = part
