@@ -29,6 +29,7 @@ HEADER = (
     'memory, MB',
     'commit',
 )
+_OWN = ('CocoInsSegDataset', 'ImageFolders')
 # A run with all of these replaces the row of an earlier one.
 _KEY = 4
 
@@ -147,27 +148,34 @@ def read_table(text: str, file: Path) -> list[list[str]]:
 def _row(content: Mapping[str, Any]) -> Result:
     run = content.get('run') or {}
     training, test = run.get('training') or {}, run.get('test') or {}
-    names = [DATA_NAMES.get(one['type'], one['type']) for one in run.get('data', [])]
+    names = [_name_of(one) for one in run.get('data', [])]
     ap = [content.get(f'coco/{k}_mAP{t}') for k in ('bbox', 'segm') for t in ('', '_50')]
     figures = [_said(value, '.3f') for value in ap]
     memory = [training.get('memory_mb'), test.get('memory_mb')]
     machines = ', then '.join(training.get('machines', []))
     if training.get('processes', 1) > 1:
         machines = f'{training["processes"]} x {machines}'
-    return Result._make(
-        [
-            Path(content['config']).stem,
-            ' + '.join(names) or NONE,
-            _said(run.get('epochs')),
-            _said(run.get('seed')),
-            *figures,
-            _said(training.get('minutes'), '.1f'),
-            machines or NONE,
-            _said(test.get('seconds_an_image'), '.3g'),
-            ' / '.join(_said(value) for value in memory),
-            training.get('commit') or test.get('commit') or NONE,
-        ]
-    )
+    cells = [
+        Path(content['config']).stem,
+        ' + '.join(names) or NONE,
+        _said(run.get('epochs')),
+        _said(run.get('seed')),
+        *figures,
+        _said(training.get('minutes'), '.1f'),
+        machines or NONE,
+        _said(test.get('seconds_an_image'), '.3g'),
+        ' / '.join(_said(value) for value in memory),
+        training.get('commit') or test.get('commit') or NONE,
+    ]
+    # Lines of a table are cut at every bar.
+    return Result._make(cell.replace('|', '&#124;') for cell in cells)
+
+
+def _name_of(dataset: Mapping[str, Any]) -> str:
+    """Name a data set: users' own, which are all of one type, by folder and annotation file."""
+    kind = dataset['type']
+    own = [dataset.get('folder'), dataset.get('annotations')] if kind in _OWN else []
+    return '/'.join(filter(None, own)) or DATA_NAMES.get(kind, kind)
 
 
 def _said(value: Any, form: str = '') -> str:

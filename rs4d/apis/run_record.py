@@ -1,6 +1,7 @@
 """What stands beside the figures of a test: data, training, cost, machine and commit."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ def describe_run(runner: Runner, cost: TestCostHook) -> dict[str, Any]:
         cost: The hook that has measured it.
 
     Returns:
-        ``data`` (type and annotation file of each data set), ``epochs``, ``iterations``, ``seed``;
-        ``training`` (minutes, machines, memory and so on, if the checkpoint says so), ``model``
-        (parameters, and of a detector the multiply-adds at an input size) and ``test`` (command,
-        images, seconds an image, memory, machine, commit, versions).
+        ``data`` (of each data set its type and the names of its annotation file and of the folder of
+        that), ``epochs``, ``iterations``, ``seed``; ``training`` (minutes, machines, memory and so on,
+        if the checkpoint says so), ``model`` (parameters, and of a detector the multiply-adds at an
+        input size) and ``test`` (command, images, seconds an image, memory, machine, commit, versions).
     """
     meta: dict[str, Any] = dict(getattr(runner, 'loaded_meta', {}))
     sets = inner_datasets(runner.cfg.test_dataloader.dataset)
-    data = [dict(type=one['type'], annotations=Path(one.get('ann_file', '')).name) for one in sets]
+    data = [dict(type=one['type'], **_annotations(one)) for one in sets]
     trained = meta.get('training') or {}
     return dict(
         data=data,
@@ -43,6 +44,14 @@ def describe_run(runner: Runner, cost: TestCostHook) -> dict[str, Any]:
         model=_cost_of_model(runner),
         test=dict(command=_command()) | cost.cost() | origin(),
     )
+
+
+def _annotations(dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Name the annotation file of a data set, and its folder: files of many sets are called alike."""
+    root = dataset.get('data_root')
+    file = Path(root if isinstance(root, str) else '', dataset.get('ann_file') or '')
+    named = [name for name in file.absolute().parts[1:-1] if name != 'annotations']
+    return dict(annotations=file.name, folder=named[-1] if named and file.name else '')
 
 
 def _command() -> str:

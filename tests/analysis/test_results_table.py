@@ -6,6 +6,7 @@ import pytest
 
 from rs4d.analysis.config_matrix import NONE
 from rs4d.analysis.results_table import BEGIN, END, HEADER, read_table, render
+from rs4d.apis.run_record import _annotations
 from rs4d.cli import main
 
 METRICS = {
@@ -67,6 +68,38 @@ def test_a_run_takes_the_place_of_its_earlier_one(metrics, tmp_path, capsys):
     metrics.write_text(json.dumps(METRICS | {'run': METRICS['run'] | {'seed': 1}}))
     assert main('results', metrics, '--write', page) == 0
     assert len(read_table(page.read_text(), page)) == 3
+
+
+def test_own_sets_are_told_apart(metrics, tmp_path, capsys):
+    """By --data all are of one type, with files that are all called val.json."""
+    page = tmp_path / 'results.md'
+    page.write_text(f'{BEGIN}\n\n{render([])}\n\n{END}\n')
+    for folder in ('roofs', 'ships|2', 'roofs'):
+        one = dict(type='CocoInsSegDataset', annotations='val.json', folder=folder)
+        metrics.write_text(json.dumps(METRICS | {'run': METRICS['run'] | {'data': [one]}}))
+        assert main('results', metrics, '--write', page) == 0
+    rows = read_table(page.read_text(), page)
+    assert [row[1] for row in rows] == ['roofs/val.json', 'ships&#124;2/val.json']
+    # Of tests before folders were noted.
+    one = dict(type='CocoInsSegDataset')
+    metrics.write_text(json.dumps(METRICS | {'run': METRICS['run'] | {'data': [one]}}))
+    capsys.readouterr()
+    assert main('results', metrics) == 0
+    assert '| your own |' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'expected'),
+    [
+        (dict(data_root='', ann_file='/data/roofs/val.json'), ('val.json', 'roofs')),
+        (dict(data_root='/d/ships/', ann_file='annotations/val.json'), ('val.json', 'ships')),
+        (dict(data_root='/d/ships'), ('ships', 'd')),
+        (dict(), ('', '')),
+    ],
+)
+def test_what_tells_sets_apart(dataset, expected):
+    found = _annotations(dataset)
+    assert (found['annotations'], found['folder']) == expected
 
 
 def test_refused(metrics, tmp_path, capsys):
