@@ -55,9 +55,11 @@ def run(args: argparse.Namespace) -> None:
     )
     for one in figures:
         for kind, found in one.kinds.items():
-            score = found.scores['AP']
+            score, best = found.scores['AP'], found.best
+            between = f' ({score.low:.3f} to {score.high:.3f})' if score.low == score.low else ''
+            at = f'best threshold {best.threshold}' if best.right else 'no detection is right'
             print(
-                f'{one.run.name}: {kind} AP {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), '
-                f'AP50 {found.scores["AP50"].value:.3f}, best threshold {found.best.threshold}'
+                f'{one.run.name}: {kind} AP {score.value:.3f}{between}, '
+                f'AP50 {found.scores["AP50"].value:.3f}, {at}'
             )
     print(f'Report: {args.out}')

@@ -159,6 +159,9 @@ def _of_kind(run: Run, kind: Kind, weights: np.ndarray) -> KindFigures:
     for name, (overlaps, area) in SCORES.items():
         value = float(mean_over_classes(by_area[area])[overlaps].mean())
         samples[name] = drawn[area][:, overlaps].mean(axis=1)
+        if weights.shape[1] < 2:
+            # All resamples of one image are this image, and say nothing of others.
+            samples[name] = np.full_like(samples[name], np.nan)
         scores[name] = interval(value, samples[name])
     thresholds = threshold_curve(*matches.by_class['all'])
     return KindFigures(

@@ -16,6 +16,7 @@ pytest.importorskip('altair', reason='needs the extra report')
 from rs4d.cli import main
 from rs4d.errors import UserError
 from rs4d.report import read_runs, write_report
+from rs4d.report.figures import changes
 
 Tests = tuple[Path, Path]
 
@@ -113,6 +114,32 @@ def test_nothing_predicted(two_tests: Tests, tmp_path: Path) -> None:
     figures = write_report(runs, tmp_path / 'a.html', pictures=2, resamples=100)
     assert figures[1].main.scores['AP'].value == 0
     assert np.isfinite(figures[0].main.scores['AP'].low)
+
+
+def test_one_image_says_nothing_of_others(
+    two_tests: Tests, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = []
+    for source in two_tests:
+        copies.append(shutil.copytree(source, tmp_path / source.parent.name))
+        for name, key in (('truth.json', 'annotations'), ('predictions.json', None)):
+            content = json.loads((copies[-1] / name).read_text())
+            found = content if key is None else content[key]
+            found = [one for one in found if one['image_id'] == 8]
+            if key is not None:
+                images = [image for image in content['images'] if image['id'] == 8]
+                content |= {key: found, 'images': images}
+            (copies[-1] / name).write_text(json.dumps(content if key else found))
+    (copies[1] / 'predictions.json').write_text('[]')
+    figures = write_report(read_runs(copies), tmp_path / 'a.html', pictures=1, resamples=100)
+    first, other = (one.main for one in figures)
+    assert first.scores['AP'].value > other.scores['AP'].value == 0
+    assert np.isnan(first.scores['AP'].low)
+    assert not changes(first, other)['AP'].certain
+    assert main('report', *copies, '--resamples', 100, '--out', tmp_path / 'b.html') == 0
+    printed = capsys.readouterr().out
+    assert ' to ' not in printed
+    assert 'no detection is right' in printed
 
 
 def test_names_of_runs(two_tests: Tests) -> None:
