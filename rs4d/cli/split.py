@@ -1,8 +1,8 @@
 """Divide a COCO annotation file into train.json, val.json and test.json.
 
-Images that are the same by name, bytes or pixels stay together; every class gets its share on every
-side, rare ones first. Images whose place is known (tiles of rs4d tile, georeferenced rasters) are
-divided by blocks of neighbours, so that no side sees the ground of another.
+Images that are the same by name, bytes, pixels or looks stay together; every class gets its share
+on every side, rare ones first. Images whose place is known (tiles of rs4d tile, georeferenced
+rasters) are divided by blocks of neighbours, so that no side sees the ground of another.
 Example: rs4d split labels.json --images photos --out mine --val 0.2
 """
 

@@ -86,8 +86,8 @@ def split_annotations(
 ) -> Divided:
     """Divide an annotation file, and write one of each side into a folder.
 
-    Images that are the same by name, bytes or pixels stay together. Classes are divided in the same
-    shares, and rare ones are on every side where they are in as many images.
+    Images that are the same by name, bytes, pixels or looks stay together. Classes are divided in the
+    same shares, and rare ones are on every side where they are in as many images.
 
     Args:
         ann_file: The COCO file.

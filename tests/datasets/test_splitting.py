@@ -80,6 +80,43 @@ def test_copies_by_bytes_and_by_pixels(tmp_path: Path) -> None:
     assert groups_of_copies(keys) == [[0, 1, 2], [3, 4], [5]]
 
 
+def scene(seed: int, side: int = 256) -> np.ndarray:
+    """A picture of clouds, with ships in it and light that falls off to the edges."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.normal(0, 1, (12, 12)).astype(np.float32)
+    picture = 90 + 25 * cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    for x, y in generator.integers(0, side - 20, (6, 2)):
+        picture[y : y + 8, x : x + 20] = 250
+    across = np.linspace(-1, 1, side)
+    picture = (picture + generator.normal(0, 12, picture.shape)) * (1.2 - across**2 * 0.8)
+    return np.repeat(picture.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def test_copies_by_looks(tmp_path: Path) -> None:
+    whole = scene(0)
+    half = cv2.resize(whole, (128, 128), interpolation=cv2.INTER_AREA)
+    retouched = whole.copy()
+    retouched[100:108, 30:50] = 0
+    flat = np.full_like(whole, 100) + np.random.default_rng(9).integers(0, 3, whole.shape, np.uint8)
+    wide = cv2.resize(whole, (300, 256))
+    pictures = dict(
+        **{'0.png': whole, '1.png': half, '2.jpg': half, '3.jpg': whole, '4.png': retouched},
+        **{'5.png': (whole * 0.7).astype(np.uint8), '6.png': cv2.resize(whole, (400, 400))},
+        # None of these shows what another does.
+        **{f'7{seed}.png': scene(seed) for seed in range(1, 9)},
+        **{'80.png': whole[::-1], '81.png': wide, '82.png': flat, '83.png': flat.T.copy().T + 1},
+    )
+    # A neighbour that shows half the ground.
+    large = scene(20, 384)
+    pictures |= {'90.png': large[:256, :256], '91.png': large[:256, 128:]}
+    for name, picture in pictures.items():
+        cv2.imwrite(str(tmp_path / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 50])
+    keys = content_keys([tmp_path / name for name in pictures])
+    groups = groups_of_copies(keys)
+    assert groups[0] == list(range(7))
+    assert [len(group) for group in groups[1:]] == [1] * (len(pictures) - 7)
+
+
 @pytest.mark.parametrize('seed', range(5))
 def test_every_class_has_its_share(seed: int) -> None:
     generator = np.random.default_rng(seed)
