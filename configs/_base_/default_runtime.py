@@ -28,7 +28,7 @@ env_cfg = dict(
 )
 # scalars.json, which tools/analysis_tools/plot_log.py draws, and pictures; both for TensorBoard, too.
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorBoardBackend')]
-visualizer = dict(type='LegibleVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(type='LegibleVisualizer', vis_backends=vis_backends)
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'
 load_from = None

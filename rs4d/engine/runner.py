@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -69,6 +70,23 @@ class AtomicRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         shorten_terminal(logger)
         return logger
+
+    def build_visualizer(self, visualizer: Visualizer | dict[str, Any] | None = None) -> Visualizer:
+        """Build the visualizer, one for each run.
+
+        MMEngine has one for each name in a process, so that a run would write its scalars and pictures
+        into the folder of an earlier one.
+
+        Args:
+            visualizer: As MMEngine's; a name that it has stays.
+
+        Returns:
+            The visualizer.
+        """
+        if isinstance(visualizer, dict):
+            visualizer = dict(visualizer)
+            visualizer.setdefault('name', self.log_dir)
+        return super().build_visualizer(visualizer)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Set up processes, on CPUs as well."""

@@ -11,7 +11,6 @@ from mmengine.logging import MMLogger
 from rs4d.checkpoints import trained_classes
 from rs4d.cli import main
 from rs4d.datasets.scenes import ensure_scenes
-from rs4d.visualization import LegibleVisualizer
 
 CONFIG = 'rs4d::rs4d/rs4d-tiny_light_coco.py'
 SHORT = [
@@ -46,7 +45,6 @@ def call(
 ) -> Callable[..., tuple[int, str, str]]:
     """Return a function that runs a sub-command in an empty folder: exit code, output, last line."""
     monkeypatch.chdir(tmp_path)
-    LegibleVisualizer._instance_dict.clear()
     MMLogger._instance_dict.clear()
 
     def run(*words: object) -> tuple[int, str, str]:
