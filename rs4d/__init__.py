@@ -21,8 +21,10 @@ if find_spec('mmdet') is not None:
 
     # Behind ensure_mmcv_ops, as it imports MMDetection.
     from .compat.mask_resizing import resize_masks_by_centres
+    from .compat.point_grids import say_the_order_of_grids
 
     resize_masks_by_centres()
+    say_the_order_of_grids()
 
     # The registries are MMEngine's to find as soon as a config names our scope, also one out of a file.
     from . import datasets, distillation, engine, evaluation, models, registry, visualization
