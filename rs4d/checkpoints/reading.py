@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -51,7 +52,10 @@ def read_checkpoint(file: str | Path | IO[bytes], map_location: MapLocation = 'c
             return _read_safetensors(file, map_location)
     allowed: list[Any] = [(item, key) for key, item in (numpy_globals() | log_globals()).items()]
     try:
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            # Of files that are refused in words of ours below, or read in spite of it.
+            for message in ("'torch.load' received a zip file", 'Detected pickle protocol'):
+                warnings.filterwarnings('ignore', message)
             return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:
         # Of any class: it depends on what the bytes happen to say.

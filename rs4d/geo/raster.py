@@ -257,7 +257,11 @@ class Raster:
         masked = 'nodata' in flags or ('per_dataset' in flags and 'alpha' not in flags)
         if not masked:
             return whole
-        return (self.dataset.read_masks(list(bands), **where) != 0).any(axis=0)
+        with warnings.catch_warnings():
+            # That transparency does not count where there is a value for no data is known.
+            shadow = geo_library('rasterio.errors', 'Reading a raster').NodataShadowWarning
+            warnings.simplefilter('ignore', shadow)
+            return (self.dataset.read_masks(list(bands), **where) != 0).any(axis=0)
 
 
 def within(values: np.ndarray, limits: tuple[float, float] | None) -> np.ndarray:

@@ -57,7 +57,8 @@ def draw_groups(
             raise TrainingLogError(f"None of the runs has had a validation with '{key}'.")
         axes.set(title=title, xlabel=along_label)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize='small')
+        if any(axes.get_legend_handles_labels()):
+            axes.legend(fontsize='small')
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)

@@ -1,6 +1,7 @@
 """Pictures of predictions: of small images as well, and of each image that a test has seen."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,8 +70,10 @@ class LegibleVisualizer(DetLocalVisualizer):
                 for key in ('gt_instances', 'pred_instances'):
                     if key in data_sample:
                         setattr(data_sample, key, _enlarge(data_sample.get(key), factor))
-        # MMDetection varies the colours of masks by NumPy's global generator.
-        with seeded_random_state((0,)):
+        # MMDetection varies the colours of masks by NumPy's global generator, and MMEngine warns of each
+        # box that ends where the image does.
+        with seeded_random_state((0,)), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'Warning: The (bbox|polygon) is out of bounds')
             super().add_datasample(name, image, data_sample, *args, **kwargs)
 
 
