@@ -264,6 +264,7 @@ def test_a_pickle_of_plain_data(tmp_path: Path) -> None:
         read_pickle(tmp_path / 'x.pkl')
 
 
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')  # not what PyTorch writes
 @pytest.mark.parametrize('kind', [Malicious, Builtin])
 def test_a_pickle_that_runs_code(tmp_path: Path, kind: type[Malicious]) -> None:
     bomb = pickle.dumps(kind(tmp_path / 'was_here'))

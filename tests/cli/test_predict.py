@@ -22,7 +22,7 @@ def test_from_a_raster_to_a_layer(tmp_path, scene, checkpoint, capsys):  # noqa:
     out = tmp_path / 'out'
     words = ('predict', '-', checkpoint, scene, '--score-thr', 0.2, '--device', 'cpu', '--out', out)
     assert main(*words) == 0
-    layer = geopandas.read_file(out / 'predictions.gpkg')
+    layer = geopandas.read_file(out / 'predictions.gpkg', layer='predictions')
     said = capsys.readouterr()
     assert f'{len(layer)} objects in 1 inputs' in said.out
     assert len(layer) > 0

@@ -89,6 +89,7 @@ def _layers(folder):
     }
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")  # one of the faults
 def test_layers_that_cannot_be_used_are_one_sentence(tmp_path, scene, capsys):
     for labels, options, words in _layers(tmp_path).values():
         assert main('tile', scene, '--labels', labels, '--out', tmp_path / 'out', *options) == 2

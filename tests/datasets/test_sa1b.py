@@ -166,6 +166,7 @@ def loader_of(root, num_workers):
     )
 
 
+@pytest.mark.filterwarnings('ignore:This DataLoader will create')  # more workers than processors
 def test_workers_count_broken_images_together(tmp_path, log):
     # 3 % of the set, but for none of the workers alone more than 1 % of it.
     broken = set(range(5, 400, 34))
@@ -176,6 +177,7 @@ def test_workers_count_broken_images_together(tmp_path, log):
     assert 5 <= len(named) <= len(broken)
 
 
+@pytest.mark.filterwarnings('ignore:This DataLoader will create')  # more workers than processors
 def test_few_broken_images_are_no_error_and_named_once(tmp_path, log):
     tar_with_broken(tmp_path, 400, {17, 350})
     loader = loader_of(tmp_path, num_workers=4)

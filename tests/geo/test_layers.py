@@ -64,6 +64,7 @@ def test_several_layers_ask_for_one(tmp_path):
     assert read_layer(path, 'roads').name == 'roads'
 
 
+@pytest.mark.filterwarnings('ignore:Non closed ring')  # one of the oddities
 def test_odd_geometries_are_read(tmp_path):
     """Heights are dropped, missing geometries are None, open rings are closed, nothing is nothing."""
     high = shapely.force_3d(SQUARES[0], 7.0)

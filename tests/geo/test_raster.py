@@ -52,6 +52,8 @@ def test_a_window_is_a_part_of_the_whole(tmp_path, dtype):
     assert valid.all()
 
 
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')  # of a plain file
+@pytest.mark.filterwarnings('ignore::PendingDeprecationWarning')  # rasterio's own
 def test_beyond_the_edge_nothing_is_valid(tmp_path):
     values = _noise(1)
     with Raster.open(_written(tmp_path / 'a.tif', values)) as raster:
@@ -67,6 +69,7 @@ def test_beyond_the_edge_nothing_is_valid(tmp_path):
     assert not nowhere.any()
 
 
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')  # of a plain file
 def test_a_pixel_without_data_in_all_bands_is_not_valid(tmp_path):
     values = _noise(2, dtype=np.int16)
     values[:, :4] = -9999
@@ -92,6 +95,7 @@ def test_what_is_no_number_is_not_valid(tmp_path, nodata):
     assert np.flatnonzero(~valid.all(1)).tolist() == [3, 4, 5]
 
 
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')  # of a plain file
 def test_masks_and_transparency_say_what_is_valid(tmp_path):
     mask = np.full((40, 50), 255, np.uint8)
     mask[:, :9] = 0
@@ -212,6 +216,7 @@ def test_jpeg_that_is_cut_off(tmp_path):
     _refused(tmp_path / 'a.jpg', 'truncated or damaged')
 
 
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')  # of a plain file
 def test_a_block_that_is_damaged_stops_those_alone_who_read_it(tmp_path):
     path = _written(tmp_path / 'a.tif', _noise(1, 300, 200), compress='deflate', blockysize=20)
     with rasterio.open(path) as file:
@@ -257,6 +262,7 @@ def test_a_sparse_file_is_fine(tmp_path):
         assert raster.read(Window(0, 0, 256, 256))[0].max() == 0
 
 
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')  # of a plain file
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
 def test_a_palette_is_its_colours(tmp_path, dtype):
     values = np.random.default_rng(0).integers(0, 4, (1, 40, 50)).astype(dtype)

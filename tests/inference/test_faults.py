@@ -109,7 +109,7 @@ def test_what_is_broken_does_not_stop_the_rest(tmp_path, ids):
         (sentence,) = [text for text in outcome.failures if f'{name}' in text]
         assert words in sentence
         assert '\n' not in sentence
-    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg')
+    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg', layer='predictions')
     assert layer['scene'].value_counts().to_dict() == {'whole.tif': 36, 'whole.dat': 36}
     assert len(json.loads((tmp_path / 'out' / 'predictions.json').read_text())) == 72
 

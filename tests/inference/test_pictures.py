@@ -62,7 +62,7 @@ def test_objects_of_a_turned_picture(tmp_path, orientation, size):
     found = [coco_mask.decode(result['segmentation']).astype(bool) for result in results]
     assert len(found) == 2
     assert all(any(np.array_equal(mask, upright == value) for mask in found) for value in (11, 22))
-    shapes = geopandas.read_file(out / 'predictions.gpkg').geometry.tolist()
+    shapes = geopandas.read_file(out / 'predictions.gpkg', layer='predictions').geometry.tolist()
     for value in (11, 22):
         exact = shapely.transform(mask_to_polygon(stored == value), lambda xy: xy * (1, -1))
         assert any(shape.equals(exact) for shape in shapes)

@@ -94,7 +94,7 @@ def test_a_map_is_followed(tmp_path, ids, transform, crs):
 def test_a_map_of_no_system_is_kept_without_one(tmp_path, ids):
     scene = write_scene(tmp_path / 'scene.tif', ids, transform=TURNED, crs=None)
     _predict(scene, tmp_path / 'out')
-    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg')
+    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg', layer='predictions')
     assert layer.crs is None
     assert layer['area'].isna().all()
     _require_in_place(ids, layer, TURNED)
@@ -103,7 +103,7 @@ def test_a_map_of_no_system_is_kept_without_one(tmp_path, ids):
 def test_a_picture_lies_below_the_origin(tmp_path, ids):
     scene = write_scene(tmp_path / 'scene.tif', ids, transform=Affine.identity(), crs=None)
     _predict(scene, tmp_path / 'out')
-    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg')
+    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg', layer='predictions')
     _require_in_place(ids, layer, Affine.scale(1, -1))
 
 
@@ -119,7 +119,7 @@ def _with_points(path, ids, points):
 def test_control_points_are_followed_or_refused(tmp_path, ids):
     points = _control_points(TURNED)
     _predict(_with_points(tmp_path / 'scene.tif', ids, points), tmp_path / 'out')
-    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg')
+    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg', layer='predictions')
     assert layer.crs == CRS(UTM)
     _require_in_place(ids, layer, TURNED)
     # One that lies ten metres, twenty pixels, off the others.

@@ -44,5 +44,5 @@ def test_objects_on_seams(tmp_path, seed):
     options = Options(tmp_path / 'out', size=256, overlap=64, batch_size=4)
     outcome = predict_inputs(Oracle(), [str(scene)], options, ORIGIN, {})
     assert outcome.objects == drawn['all']
-    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg')
+    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg', layer='predictions')
     assert compare(ids, layer) == dict(doubled=0, cut=0, lost=0, unknown=0)

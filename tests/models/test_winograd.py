@@ -41,6 +41,7 @@ def test_rounding_is_that_of_float32() -> None:
     assert exact.std() > 0.9
 
 
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')  # sizes are constants of a trace
 def test_module_is_a_convolution_to_everybody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients, mixed precision, counters, other kernels and small maps take PyTorch's way."""
     calls = []

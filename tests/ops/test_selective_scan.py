@@ -280,6 +280,7 @@ def middle_inputs() -> tuple[Tensor, ...]:
     return u, torch.randn(5, 4), delta, A, B, C, D, torch.randn(5), torch.randn_like(u)
 
 
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')  # sizes are constants of a trace
 @pytest.mark.parametrize('grad', [False, True], ids=['no_grad', 'grad'])
 @pytest.mark.parametrize('engine', ['chunked', 'reference'])
 def test_plain_engines_export_and_trace(

@@ -44,7 +44,7 @@ def test_all_buildings_come_back(data_root, tmp_path):
     done = tile([folder / 'atlanta_pan.tif'], layer, tmp_path, OPTIONS)
     assert done.counts['train']['crowds']
     assert vectorize([done.files['train']], tmp_path, tmp_path / 'back.gpkg') == 43
-    back = geopandas.read_file(tmp_path / 'back.gpkg')
+    back = geopandas.read_file(tmp_path / 'back.gpkg', layer='back')
     truth = _truth(folder / 'atlanta_buildings.geojson', back.crs)
     found = back.geometry.to_numpy()
     assert _matched(found, truth).min() >= 0.999
@@ -135,7 +135,11 @@ def test_every_way_of_placing_is_kept(tmp_path, name, overlap):
     assert done.counts['train']['without data']
     assert max(image['window'][1] for image in content['images']) < 300
     assert vectorize([done.files['train']], tmp_path, tmp_path / 'back.gpkg') == 3
-    back = geopandas.read_file(tmp_path / 'back.gpkg').set_index('class').loc[frame['kind']]
+    back = (
+        geopandas.read_file(tmp_path / 'back.gpkg', layer='back')
+        .set_index('class')
+        .loc[frame['kind']]
+    )
     for found, truth in zip(back.geometry, frame.geometry, strict=True):
         assert found.hausdorff_distance(truth) < 0.01
         assert found.symmetric_difference(truth).area < 1e-3 * truth.area
@@ -153,7 +157,7 @@ def test_a_system_without_a_code_is_kept(data_root, tmp_path):
         assert one.crs == scene.crs
         assert (one.count, one.dtypes, one.nodata) == (scene.count, scene.dtypes, scene.nodata)
     assert vectorize([done.files['train']], tmp_path, tmp_path / 'back.gpkg') == 19
-    back = geopandas.read_file(tmp_path / 'back.gpkg')
+    back = geopandas.read_file(tmp_path / 'back.gpkg', layer='back')
     truth = shapely.make_valid(geopandas.read_file(folder / 'custom_crs_labels.geojson').geometry)
     assert _matched(back.geometry.to_numpy(), truth.to_numpy()).min() >= 0.999
     assert pyproj.CRS(back.crs).to_dict()['proj'] == 'aea'
@@ -169,7 +173,7 @@ def test_both_splits_together_give_whole_objects(tmp_path):
     files = list(done.files.values())
     assert len(files) == 2
     assert vectorize(files, tmp_path, tmp_path / 'back.gpkg') == 3
-    back = geopandas.read_file(tmp_path / 'back.gpkg').geometry
+    back = geopandas.read_file(tmp_path / 'back.gpkg', layer='back').geometry
     # Tiles in the guard band were never written, and still nothing is missing.
     assert _matched(back.to_numpy(), frame.geometry.to_numpy()).min() > 0.9999
     assert vectorize(files, tmp_path, tmp_path / 'cut.gpkg', join=False) > 10

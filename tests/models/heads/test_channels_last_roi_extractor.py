@@ -41,6 +41,7 @@ def build(kind: str) -> SingleRoIExtractor:
     )
 
 
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')  # sizes are constants of a trace
 def test_extractor_is_that_of_mmdetection(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     maps = torch.randn(2, 5, 24, 32), torch.randn(2, 5, 12, 16)

@@ -392,7 +392,7 @@ def test_learns_one_image() -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        history.append(float(parts['loss_dice']))
+        history.append(parts['loss_dice'].item())
     assert min(history[-5:]) < 0.4 * history[0], history
 
 
