@@ -48,7 +48,7 @@ def test_refused(tmp_path, scene, checkpoint, capsys):  # noqa: F811
         ((tmp_path / 'absent.tif',), 'is not there'),
         ((scene, '--overlap', 64), 'below the size'),
         ((scene, '--simplify', -1), 'at least 0'),
-        ((scene, '--out', closed / 'x'), 'could not be written'),
+        ((scene, '--out', closed / 'x'), 'Choose another one by --out'),
         ((tmp_path / 'picture.png', '--format', 'geojson'), 'no longitude'),
         ((scene, '--rank', 2, '--world-size', 2), 'ranks are counted'),
     ):
