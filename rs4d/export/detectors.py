@@ -148,10 +148,19 @@ def _agnostic(settings: Any) -> bool:
     return bool((settings.get('nms') or {}).get('class_agnostic', False))
 
 
-def _candidates(settings: Any, count: int) -> int:
-    """How many of ``count`` boxes of a level are looked at."""
-    most = settings.get('nms_pre', -1)
-    return min(most, count) if most > 0 else count
+def _likeliest(scores: Tensor, settings: Any) -> tuple[Tensor, Tensor]:
+    """The scores (N,) of a level's candidates that are looked at, best first, and their places."""
+    count, most = scores.shape[0], settings.get('nms_pre', -1)
+    if not isinstance(count, torch.SymInt):
+        best = scores.topk(min(most, count) if most > 0 else count)
+        return best.values, best.indices
+    if most <= 0:
+        raise ConfigError(
+            'nms_pre has to be above 0 for --dynamic, which looks at as many candidates at every size.'
+        )
+    # Of a size that is open it is not known if there are as many: behind the last are some of score 0.
+    scores, index = torch.cat([scores, scores.new_zeros(most)]).topk(most)
+    return scores, index.clamp(max=count - 1)
 
 
 class _OneStage(nn.Module):
@@ -170,7 +179,7 @@ class _OneStage(nn.Module):
         for scores, deltas, priors in zip(scores_of, deltas_of, priors_of, strict=True):
             classes = head.cls_out_channels
             scores = _by_cell(scores, classes).sigmoid().flatten()
-            scores, index = scores.topk(_candidates(settings, len(scores)))
+            scores, index = _likeliest(scores, settings)
             cell = index.div(classes, rounding_mode='floor')
             boxes = head.bbox_coder.decode(priors[cell], _by_cell(deltas, 4)[cell])
             found.append((_clip(boxes, size), scores, index - cell * classes))
@@ -218,7 +227,7 @@ class _TwoStage(nn.Module):
             scores = _by_cell(scores, head.cls_out_channels)
             scores = scores.sigmoid() if head.use_sigmoid_cls else scores.softmax(-1)[:, :-1]
             scores = scores.flatten()
-            scores, index = scores.topk(_candidates(settings, len(scores)))
+            scores, index = _likeliest(scores, settings)
             boxes = head.bbox_coder.decode(priors[index], _by_cell(deltas, 4)[index])
             boxes = _clip(boxes, size)
             scores = _without_small(boxes, scores, settings)

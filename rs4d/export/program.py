@@ -39,9 +39,11 @@ def export_program(
 def dynamic_shapes(part: Part) -> tuple[Any, ...]:
     """Return the open sizes of a part's inputs, as `torch.export` takes them."""
     divisor = part.divisor
+    # A level of one cell is another program: of detectors, which have such levels, it is left out.
+    least = 2 if len(part.inputs) > 1 else 1
     sides = {
-        2: divisor * torch.export.Dim('rows', min=1),
-        3: divisor * torch.export.Dim('columns', min=1),
+        2: divisor * torch.export.Dim('rows', min=least),
+        3: divisor * torch.export.Dim('columns', min=least),
     }
     if len(part.inputs) > 1:  # a detector takes one image
         return sides, (None,) * (len(part.inputs) - 1)

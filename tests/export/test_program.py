@@ -76,6 +76,18 @@ def test_any_size_and_number(light, tmp_path: Path) -> None:
         assert compare_maps(part, run, inputs).error < 1e-5
 
 
+def test_a_detector_at_any_size(light, tmp_path: Path) -> None:
+    """Levels that had fewer cells than candidates at the size of the export have more at others."""
+    part = build_part(light.model, 'model')
+    save_program(export_program(part, part.example(64, 64), dynamic=True), tmp_path / 'm.pt2')
+    run = load_program(tmp_path / 'm.pt2')
+    for height, width in ((64, 64), (64, 128), (256, 192)):
+        found = compare_detections(light.model, part, run, part.example(height, width))
+        assert found.of_model == found.of_export > 3
+        assert found.differing == 0
+        assert found.same >= 0.8 * found.of_model
+
+
 @needs_kernels
 def test_in_bfloat16(light, tmp_path: Path) -> None:
     encoder = MODELS.build(
