@@ -30,10 +30,12 @@ def find_inputs(words: Sequence[str]) -> list[str]:
     Raises:
         InputError: A folder, a glob or a list has no image.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for word in words:
-        found.update(dict.fromkeys(_expand(word)))
-    return list(found)
+        for path in _expand(word):
+            # One file may be named in two ways, and its objects would be there twice.
+            found.setdefault(os.path.realpath(path) if is_local(path) else path, path)
+    return list(found.values())
 
 
 def _expand(word: str) -> list[str]:

@@ -42,8 +42,8 @@ def join(pieces: Sequence[Piece], plan: TilePlan) -> list[Found]:
     """Make objects of what the windows of a scene show.
 
     Two pieces of one class from two windows are the same object if their masks agree in the part of
-    the scene that both windows show. Of an object that a window shows as a whole, the piece whose own
-    tile it is stays; others are put together.
+    the scene that both windows show: where windows share no pixel, along the line between them. Of an
+    object that a window shows as a whole, the piece whose own tile it is stays; others are put together.
 
     Args:
         pieces: Of all tiles; their order does not matter.
@@ -105,14 +105,21 @@ def _agree(one: Piece, other: Piece, plan: TilePlan) -> bool:
     x0, y0, x1, y1 = plan[one.tile].window.bounds
     left, top, right, bottom = plan[other.tile].window.bounds
     x0, y0, x1, y1 = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
-    if x0 >= x1 or y0 >= y1:
+    if x0 > x1 or y0 > y1:
         return False
-    shared = shapely.box(x0, y0, x1, y1)
     first, second = one.polygon, other.polygon
+    if x0 == x1 or y0 == y1:
+        if plan.overlap:  # another window shows what both sides of the line are
+            return False
+        shared = shapely.LineString([(x0, y0), (x1, y1)])
+        measure = shapely.length
+    else:
+        shared = shapely.box(x0, y0, x1, y1)
+        measure = shapely.area
     # What both have lies in both windows.
-    both = first.intersection(second).area
-    area = first.intersection(shared).area + second.intersection(shared).area - both
-    return bool(both > 0 and both >= AGREE * area)
+    both = measure(first.intersection(second))
+    size = measure(first.intersection(shared)) + measure(second.intersection(shared)) - both
+    return bool(both > 0 and both >= AGREE * size)
 
 
 def _union(polygons: Sequence[Any]) -> Any:

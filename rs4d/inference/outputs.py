@@ -151,7 +151,8 @@ def features(
     scores: list[float] = []
     areas: list[float | None] = []
     sources: list[str] = []
-    for scene, found in results:
+    labels = scene_names([scene.source for scene, _ in results])
+    for (scene, found), label in zip(results, labels, strict=True):
         for one in found:
             shape = _on_map(scene, simplified(one.polygon, simplify))
             geometries.append(shape)
@@ -159,7 +160,7 @@ def features(
             scores.append(round(one.score, 6))
             place = scene.georeference
             areas.append(geodesic_area(shape, None if place is None else place.crs))
-            sources.append(scene.file_name)
+            sources.append(label)
     today = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
     count = len(geometries)
     return geometries, {
@@ -172,6 +173,24 @@ def features(
         'date': [today] * count,
         'version': [origin.version] * count,
     }
+
+
+def scene_names(paths: Sequence[str]) -> list[str]:
+    """What tells scenes apart: the file's name, with folders before it where others have the same.
+
+    Addresses that differ in nothing but their query are numbered, as it may hold a key.
+    """
+    parts = [path.split('/') for path in paths]
+    names = []
+    for number, own in enumerate(parts):
+        others = [other for other in parts if other != own]
+        count = 1
+        while any(other[-count:] == own[-count:] for other in others):
+            count += 1
+        name = '/'.join(own[-count:])
+        same = parts[:number].count(own)
+        names.append(f'{name} ({same + 1})' if same else name)
+    return names
 
 
 def simplified(polygon: Any, tolerance: float) -> Any:

@@ -29,6 +29,7 @@ from rs4d.errors import ConfigError, UserError
 from rs4d.geo.extra import MissingExtraError
 from rs4d.geo.raster import Raster
 
+from .reading import orientation_of, upright_place
 from .results import Instances
 from .scene import Limit
 
@@ -125,7 +126,9 @@ class Predictor:
             for image in images
         ]
         found = self.infer([self.prepare(image) for image in loaded])
-        places = [None if isinstance(image, np.ndarray) else _place(image) for image in images]
+        places = [
+            None if isinstance(image, np.ndarray) else _place(image, self.loader) for image in images
+        ]
         pairs = zip(found, places, strict=True)
         return [replace(one, georeference=place) for one, place in pairs]
 
@@ -274,12 +277,14 @@ def stated_classes(cfg: Config) -> tuple[str, ...]:
     return ()
 
 
-def _place(path: str | os.PathLike[str]) -> Any:
+def _place(path: str | os.PathLike[str], loader: Any) -> Any:
     """Where an image lies on the map; None if it does not say, or nothing here can read that."""
     if Path(path).suffix.lower() in ('.jpg', '.jpeg', '.png', '.bmp'):
         return None
     try:
         with Raster.open(path) as raster:
-            return raster.georeference
+            place, height, width = raster.georeference, raster.height, raster.width
+        turn = orientation_of(path, loader)
+        return upright_place(place, turn, *((width, height) if turn >= 5 else (height, width)))
     except (MissingExtraError, UserError):
         return None

@@ -1,18 +1,48 @@
 """Windows of a raster, as the config's loading step gives images to the model."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rs4d.datasets.image_reading import stored_points, turned
+from rs4d.datasets.image_reading import read_header, stored_points, turned
 from rs4d.datasets.transforms import LoadRaster
+from rs4d.geo.extra import geo_library
+from rs4d.geo.georeference import Georeference
 from rs4d.geo.raster import Raster
-from rs4d.geo.raster_file import RasterError
+from rs4d.geo.raster_file import RasterError, is_local
 from rs4d.geo.window import Window
 
 _SAMPLE = 2**20
 _IN_RANGE = 99.9
+
+
+def orientation_of(path: str | os.PathLike[str], loader: Any) -> int:
+    """EXIF's orientation that a config's loading step undoes; ``LoadRaster`` undoes none."""
+    if isinstance(loader, LoadRaster) or not is_local(os.fspath(path)):
+        return 1
+    header = read_header(path)
+    return header.orientation if header else 1
+
+
+def upright_place(
+    place: Georeference | None, orientation: int, height: int, width: int
+) -> Georeference | None:
+    """Where an image lies once it is upright.
+
+    Args:
+        place: Of the pixels as they are stored.
+        orientation: EXIF's, which is undone.
+        height: Rows of the upright image.
+        width: Its columns.
+    """
+    if place is None or orientation == 1:
+        return place
+    corners = np.array([(0, 0), (1, 0), (0, 1)], float)
+    (c, f), (x, y), (u, v) = stored_points(corners, orientation, height, width).tolist()
+    affine = geo_library('affine', 'Placing an image').Affine
+    return Georeference(place.transform @ affine(x - c, u - c, c, y - f, v - f, f), place.crs)
 
 
 class WindowReader:

@@ -1,12 +1,10 @@
 """A whole prediction: inputs in, files out, resumable, by one process or several."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from rs4d.errors import UserError, some
 from rs4d.files import PART, FileWriteError, make_folder, refuse_existing, write_text
 from rs4d.geo.raster_file import file_of, is_local
 
+from .claims import claimed, one_at_a_time
 from .inputs import InputError
 from .joining import Found, join
 from .journal import Journal, is_begun, read_entries, require_settings
@@ -104,11 +103,31 @@ def predict_inputs(
     share = share or Share()
     folder = options.out / FOLDER
     make_folder(options.out, '--out')
-    if options.overwrite and share.world_size == 1 and folder.is_dir():
-        shutil.rmtree(folder)
     shutil.rmtree(options.out / DONE, ignore_errors=True)
-    if not options.overwrite and not folder.is_dir():
-        refuse_existing(*expected_files(options.out, options.formats))
+
+    def look() -> None:
+        if options.overwrite:
+            if share.world_size == 1:
+                _remove_begun(folder)
+        elif not any(folder.glob('*/*')):
+            refuse_existing(*expected_files(options.out, options.formats))
+
+    with claimed(folder, share, _work_of(paths, options, settings), look):
+        return _predict(detector, paths, options, origin, settings, share, begin, progress)
+
+
+def _predict(
+    detector: Detector,
+    paths: Sequence[str],
+    options: Options,
+    origin: Origin,
+    settings: Mapping[str, Any],
+    share: Share,
+    begin: Callable[[float, float], None],
+    progress: Progress,
+) -> Outcome:
+    """Do what `predict_inputs` promises, in a folder that is this process'."""
+    folder = options.out / FOLDER
     outcome = Outcome()
     scenes = _open(detector, paths, options, outcome)
     require_formats(options.formats, scenes)
@@ -132,12 +151,31 @@ def predict_inputs(
             raise
         except UserError as error:
             item.fail(share, str(error))
-    with _one_at_a_time(folder):
+    with one_at_a_time(folder):
         if folder.is_dir():
             _finish(work, detector, options, origin, outcome)
         else:  # by another process
             outcome.files = expected_files(options.out, options.formats)
     return outcome
+
+
+def _work_of(paths: Sequence[str], options: Options, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What processes that share a work have in common."""
+    return dict(settings) | dict(
+        inputs=[os.path.abspath(path) if is_local(path) else path for path in paths],
+        formats=list(options.formats),
+        size=options.size,
+        overlap=options.overlap,
+        simplify=options.simplify,
+        whole=options.whole,
+    )
+
+
+def _remove_begun(folder: Path) -> None:
+    """Remove the journals of an earlier prediction."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 def _open(
@@ -322,21 +360,6 @@ def _stamp(path: str) -> list[int] | None:
         return None
     status = os.stat(file)
     return [status.st_size, status.st_mtime_ns]
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Wait while another process writes the results, which then removes the folder."""
-    try:
-        lock = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def fingerprint(checkpoint: str, config: Any) -> dict[str, str]:

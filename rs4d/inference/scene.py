@@ -11,7 +11,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from rs4d.datasets.image_reading import read_header
 from rs4d.datasets.transforms import LoadRaster
 from rs4d.geo.extra import geo_library
 from rs4d.geo.georeference import Georeference
@@ -22,7 +21,7 @@ from rs4d.geo.window import Window
 
 from .journal import Entry
 from .pieces import pieces_of
-from .reading import WindowReader
+from .reading import WindowReader, orientation_of, upright_place
 from .results import Instances
 from .tiles import Tile, TilePlan
 
@@ -62,7 +61,8 @@ class Scene:
         path: What was given.
         plan: How it is cut.
         georeference: Where it lies; None for a picture.
-        orientation: Of a picture that is loaded upright, EXIF's; the scene is what is upright.
+        orientation: Of an image that is loaded upright, EXIF's; the scene, and where it lies, is that
+            of what is upright.
     """
 
     path: str
@@ -89,11 +89,9 @@ class Scene:
         """
         with Raster.open(path) as raster:
             height, width, place = raster.height, raster.width, raster.georeference
-        orientation = 1
-        if place is None and is_local(path) and not isinstance(loader, LoadRaster):
-            header = read_header(path)
-            orientation = header.orientation if header else 1
-            height, width = (width, height) if orientation >= 5 else (height, width)
+        orientation = orientation_of(path, loader)
+        height, width = (width, height) if orientation >= 5 else (height, width)
+        place = upright_place(place, orientation, height, width)
         if whole or (place is None and max(height, width) <= 2 * size and file_of(path)):
             size = 0
         return cls(path, TilePlan(height, width, size, overlap), place, orientation)
@@ -110,6 +108,14 @@ class Scene:
         if holder is None:
             return Path(re.split('[?#]', self.path)[0]).name
         return self.path.replace(holder, Path(holder).name)
+
+    @property
+    def source(self) -> str:
+        """Where the input is: a file with all its folders, or an address without its query."""
+        holder = file_of(self.path)
+        if holder is None:
+            return re.split('[?#]', self.path)[0]
+        return os.path.join(os.path.dirname(os.path.abspath(holder)), self.file_name)
 
     def area(self, tile: Tile) -> float:
         """Square kilometres of a tile's core, or millions of pixels where that is not known."""

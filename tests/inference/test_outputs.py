@@ -13,7 +13,7 @@ from pyproj import CRS, Geod
 
 from rs4d.geo.outlines import mask_to_polygon
 from rs4d.inference.inputs import InputError, find_inputs
-from rs4d.inference.outputs import polygon_rle, simplified
+from rs4d.inference.outputs import polygon_rle, scene_names, simplified
 from rs4d.inference.running import Options, predict_inputs
 
 
@@ -102,3 +102,29 @@ def test_inputs_by_name(tmp_path):
     for bad in ('empty', 'empty.txt', '*.jp2'):
         with pytest.raises(InputError):
             find_inputs([str(tmp_path / bad)])
+
+
+def test_scenes_of_one_name_are_told_apart(tmp_path):
+    ids = np.ones((70, 70), np.uint16)
+    ids[5:9, 5:9] = 3
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+    paths = [tmp_path / 'a' / 's.tif', tmp_path / 'b' / 's.tif', tmp_path / 'b' / 't.tif']
+    for path in paths:
+        write_scene(path, ids)
+    # One of them named twice.
+    words = [*map(str, paths), str(tmp_path / 'a' / '..' / 'b' / 't.tif')]
+    options = Options(tmp_path / 'out', size=64, overlap=16)
+    predict_inputs(Oracle(), find_inputs(words), options, ORIGIN, {})
+    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg')
+    assert layer['scene'].tolist() == ['a/s.tif', 'b/s.tif', 't.tif']
+
+
+def test_names_of_scenes():
+    for paths, names in (
+        (['/x/a.tif', '/x/b.tif'], ['a.tif', 'b.tif']),
+        (['/x/1/a.tif', '/y/1/a.tif', '/y/2/a.tif'], ['x/1/a.tif', 'y/1/a.tif', '2/a.tif']),
+        (['/a.tif', '/x/a.tif'], ['/a.tif', 'x/a.tif']),
+        (['https://s/a.tif', 'https://s/a.tif'], ['a.tif', 'a.tif (2)']),
+    ):
+        assert scene_names(paths) == names

@@ -1,17 +1,20 @@
 """Pictures that their files turn, or keep in fewer than eight bits, are found in as they are loaded."""
 
+import io
 import json
+import struct
 
 import geopandas
 import numpy as np
 import pytest
 import shapely
-from inference.oracle import Oracle
+from inference.oracle import PLACE, Oracle, write_scene
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
 from rs4d.datasets.image_reading import read_image
 from rs4d.datasets.transforms import LoadImage
+from rs4d.geo.georeference import Georeference
 from rs4d.geo.outlines import mask_to_polygon
 from rs4d.geo.raster import Raster
 from rs4d.geo.window import Window, grid
@@ -77,3 +80,49 @@ def test_windows_of_one_bit(tmp_path):
         with Raster.open(tmp_path / name) as raster:
             window = WindowReader(raster, LoadImage()).read(Window(0, 0, 40, 70))
         assert np.array_equal(window, read_image(tmp_path / name))
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('whole', [False, True])
+def test_a_turned_raster_stays_in_its_place(tmp_path, orientation, whole):
+    """A TIFF that says where its pixels lie, and that viewers should turn them."""
+    stored = np.zeros((60, 90), np.uint8)
+    stored[3:14, 40:61], stored[30:50, 5:15], stored[36:44, 8:11] = 11, 22, 0
+    path = write_scene(tmp_path / 'p.tif', stored, nodata=None)
+    _tag_orientation(path, orientation)
+    upright = _upright(stored, orientation)
+    assert np.array_equal(read_image(path)[..., 0], upright)
+    oracle = Oracle()
+    oracle.loader = LoadImage()
+    oracle.load = read_image
+    out = tmp_path / 'out'
+    options = Options(out, ('gpkg', 'coco'), 24, 21, whole=whole)
+    assert predict_inputs(oracle, [str(path)], options, Origin('m', 'c', '1'), {}).objects == 2
+    results = json.loads((out / 'predictions.json').read_text())
+    found = [coco_mask.decode(result['segmentation']).astype(bool) for result in results]
+    shapes = geopandas.read_file(out / 'predictions.gpkg').geometry.tolist()
+    for value in (11, 22):
+        assert any(np.array_equal(mask, upright == value) for mask in found)
+        exact = Georeference(PLACE, None).to_map(mask_to_polygon(stored == value))
+        assert any(shape.equals(exact) for shape in shapes)
+
+
+def _tag_orientation(path, orientation):
+    """Add the tag to a TIFF whose directory lies at its end, or may be written anew there."""
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from('<I', data, 4)
+    (count,) = struct.unpack_from('<H', data, start)
+    entries = [bytes(data[start + 2 + 12 * n : start + 14 + 12 * n]) for n in range(count)]
+    entries.append(struct.pack('<HHIHH', 274, 3, 1, orientation, 0))
+    entries.sort(key=lambda entry: struct.unpack_from('<H', entry))
+    struct.pack_into('<I', data, 4, len(data))
+    data += struct.pack('<H', len(entries)) + b''.join(entries) + bytes(4)
+    path.write_bytes(data)
+
+
+def _upright(pixels, orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, 'png', exif=tags)
+    return np.asarray(ImageOps.exif_transpose(Image.open(buffer)))

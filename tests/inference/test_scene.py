@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -178,19 +179,28 @@ def test_a_killed_prediction_goes_on(tmp_path):
     scene, out = write_scene(tmp_path / 'scene.tif', ids), tmp_path / 'out'
     _predict(scene, tmp_path / 'whole')
     chance, fork = random.Random(0), multiprocessing.get_context('fork')
+    sizes = []
     for _ in range(4):
         process = fork.Process(target=_predict, args=(scene, out, _Slow()))
         process.start()
-        process.join(chance.random() * 0.4)
+        # In the midst of the work: each of them has written something when it is killed.
+        before = sum(sizes[-1:])
+        while (size := _journal_size(out)) <= before:
+            assert process.is_alive()
+            time.sleep(0.001)
+        time.sleep(chance.random() * 0.06)
         process.kill()
         process.join()
-        if process.exitcode == 0:  # faster than the kill
-            break
-    else:
-        _predict(scene, out)
+        assert process.exitcode == -signal.SIGKILL
+        sizes.append(max(size, _journal_size(out)))
+    _predict(scene, out)
     _require_equal(_found(out), _found(tmp_path / 'whole'))
     assert not (out / FOLDER).exists()
     assert [file.name for file in out.iterdir()] == ['predictions.gpkg']
+
+
+def _journal_size(out):
+    return sum(path.stat().st_size for path in out.rglob('*.journal'))
 
 
 def _require_equal(layer, other):

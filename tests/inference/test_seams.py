@@ -46,3 +46,23 @@ def test_objects_on_seams(tmp_path, seed):
     assert outcome.objects == drawn['all']
     layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg', layer='predictions')
     assert compare(ids, layer) == dict(doubled=0, cut=0, lost=0, unknown=0)
+
+
+def test_objects_on_seams_of_windows_that_share_nothing(tmp_path):
+    ids = np.ones((200, 150), np.uint16)
+    # Across one seam, across a crossing of two, through three windows, with a hole on a seam.
+    for number, box in enumerate(
+        ((5, 50, 20, 90), (50, 40, 80, 70), (90, 5, 100, 149), (110, 50, 150, 90)), 2
+    ):
+        top, left, bottom, right = box
+        ids[top:bottom, left:right] = number
+    ids[120:140, 58:70] = 1
+    # Beside each other along a seam, of one class, and touching at a few pixels only.
+    ids[160:190, 50:64], ids[188:199, 64:80] = 6, 8
+    scene = write_scene(tmp_path / 'scene.tif', ids)
+    outcome = predict_inputs(
+        Oracle(), [str(scene)], Options(tmp_path / 'out', size=64, overlap=0), ORIGIN, {}
+    )
+    assert outcome.objects == 6
+    layer = geopandas.read_file(tmp_path / 'out' / 'predictions.gpkg')
+    assert compare(ids, layer) == dict(doubled=0, cut=0, lost=0, unknown=0)
