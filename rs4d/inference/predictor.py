@@ -127,7 +127,8 @@ class Predictor:
         ]
         found = self.infer([self.prepare(image) for image in loaded])
         places = [
-            None if isinstance(image, np.ndarray) else _place(image, self.loader) for image in images
+            None if isinstance(image, np.ndarray) else _place(image, self.loader)
+            for image in images
         ]
         pairs = zip(found, places, strict=True)
         return [replace(one, georeference=place) for one, place in pairs]
