@@ -6,6 +6,7 @@ from .frozen_teacher import FrozenTeacher
 from .losses import FeatureLoss
 from .matches import AggregatedMatch, BlockMatch, EmbeddingMatch, FeatureMatch
 from .schedules import AdaptiveSchedule, CorruptionSchedule, FixedSchedule, LinearSchedule
+from .standardisation import ChannelStandardisation
 from .teacher_cache.cached_teacher import CachedTeacher
 from .teacher_cache.loading import LoadTeacherEmbedding, PackDistillInputs
 
@@ -14,6 +15,7 @@ __all__ = [
     'AggregatedMatch',
     'BlockMatch',
     'CachedTeacher',
+    'ChannelStandardisation',
     'CorruptionSchedule',
     'EmbeddingMatch',
     'FeatureDistiller',

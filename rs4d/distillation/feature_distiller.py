@@ -39,6 +39,9 @@ class FeatureDistiller(BaseModel):
             blocks, `AggregatedMatch` for the student's blocks through the feature aggregator. The
             default is ``dict(loss_embedding=dict(type='EmbeddingMatch'))``. An entry that is None
             is left out. The error and the schedule follow the last maps, whatever is compared.
+        target_norm: Config of what the teacher's maps pass before anything is compared with them, such
+            as ``dict(type='ChannelStandardisation')``. Losses, error and agreement are then of its
+            results, which the student learns. None leaves the maps as they are.
         teacher_cache: Folder of embeddings that ``rs4d cache-teacher`` has written. The teacher is
             then not built, and the data set's pipeline has to load them by `LoadTeacherEmbedding`.
         teacher_dtype: In what the teacher is held and runs: ``'float32'``, or ``'float16'`` or
@@ -66,6 +69,7 @@ class FeatureDistiller(BaseModel):
         teacher: dict[str, Any],
         corruption: dict[str, Any] | None = None,
         losses: dict[str, dict[str, Any] | None] | None = None,
+        target_norm: dict[str, Any] | None = None,
         teacher_cache: str | None = None,
         teacher_dtype: str = 'float32',
         teacher_bands: Sequence[int] | None = None,
@@ -103,6 +107,9 @@ class FeatureDistiller(BaseModel):
         for match in matches.values():
             match.connect(lambda block: block_channels(self.student, block), self.teacher.channels)
         self.losses = nn.ModuleDict(matches)
+        self.target_norm = None if target_norm is None else MODELS.build(target_norm)
+        if self.target_norm is not None:
+            self.target_norm.connect(self.teacher.channels, self.teacher_blocks)
         trained = any(isinstance(match, EmbeddingMatch) for match in matches.values())
         if not trained and not isinstance(self.adapter, nn.Identity):
             raise ConfigError(
@@ -160,7 +167,7 @@ class FeatureDistiller(BaseModel):
             scalars. MMEngine adds the losses up, and logs their sum as ``loss``.
         """
         valid = valid_area(inputs, data_samples)
-        targets = self.teacher_maps(inputs, data_samples)
+        targets = self.targets(inputs, data_samples, valid)
         target = targets[EMBEDDING].float()
         noise_ratio, mask_ratio = self.corruption.noise_ratio, self.corruption.mask_ratio
         with torch.no_grad():
@@ -186,9 +193,10 @@ class FeatureDistiller(BaseModel):
             For each image its meta information and the scalars ``normalised_l1`` and ``cosine``,
             which `rs4d.evaluation.FeatureAgreement` averages.
         """
-        target = self.teacher_maps(inputs, data_samples)[EMBEDDING].float()
+        valid = valid_area(inputs, data_samples)
+        target = self.targets(inputs, data_samples, valid)[EMBEDDING].float()
         features = to_grid(self.adapter(self.student(inputs)[-1]).float(), target)
-        valid_cells = resize_valid(valid_area(inputs, data_samples), target)
+        valid_cells = resize_valid(valid, target)
         errors = normalised_l1(features, target, valid_cells)
         cosines = mean_cosine(features, target, valid_cells)
         samples = data_samples or [BaseDataElement() for _ in inputs]
@@ -196,6 +204,21 @@ class FeatureDistiller(BaseModel):
             BaseDataElement(metainfo=sample.metainfo, normalised_l1=error, cosine=cosine)
             for sample, error, cosine in zip(samples, errors, cosines, strict=True)
         ]
+
+    def targets(
+        self,
+        inputs: Tensor,
+        data_samples: list[BaseDataElement] | None = None,
+        valid: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """What the student is to say: :meth:`teacher_maps` behind ``target_norm``, if there is one.
+
+        ``valid`` is :func:`valid_area` of the other two, where that is at hand.
+        """
+        maps = self.teacher_maps(inputs, data_samples)
+        if self.target_norm is None:
+            return maps
+        return self.target_norm(maps, valid_area(inputs, data_samples) if valid is None else valid)
 
     def teacher_maps(
         self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None

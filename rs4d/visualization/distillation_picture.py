@@ -54,7 +54,7 @@ def view_distillation(
     corruption, preprocessor = distiller.corruption, distiller.data_preprocessor
     # What is compiled runs as it was written: a few images are not worth another compilation.
     with _in_eval_mode(distiller), torch.compiler.set_stance('force_eager'):
-        target = distiller.teacher_maps(inputs, data_samples)[EMBEDDING].float()
+        target = distiller.targets(inputs, data_samples)[EMBEDDING].float()
         valid = valid_area(inputs, data_samples)
         corrupted, _ = corruption(inputs, valid)
         features = to_grid(distiller.adapter(distiller.student(corrupted)[-1]).float(), target)
