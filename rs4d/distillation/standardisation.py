@@ -1,6 +1,7 @@
 """The teacher's channels on one scale, so that none of them rules a loss."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from mmdet.registry import MODELS
@@ -62,7 +63,8 @@ class ChannelStandardisation(nn.Module):
         """
         standardised = {}
         for name, value in maps.items():
-            statistics, value = self.statistics[name], value.float()
+            statistics = cast(ChannelStatistics, self.statistics[name])
+            value = value.float()
             if self.training and int(statistics.num_batches) < self.num_batches:
                 statistics.update(value, resize_valid(valid, value))
             standardised[name] = (value - statistics.mean_map) / statistics.std_map

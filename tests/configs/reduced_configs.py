@@ -5,6 +5,7 @@ depth, images, batches, the boxes of an image, the widest layers and the number 
 loaded from checkpoints. Detections of any score are kept: an untrained model is sure of none.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,23 @@ from rs4d.models.backbones import rsmamba, sam_vit
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LEAVES = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 BLOCKS = (0, 1)
+SMALL_SAMS = {
+    'sam2-large': dict(
+        model_type='sam2_hiera_det_model',
+        hidden_size=16,
+        embed_dim_per_stage=[16, 32, 64, 128],
+        blocks_per_stage=[1, 1, 2, 1],
+        global_attention_blocks=[3],
+    ),
+    'sam3': dict(
+        model_type='sam3_vit_model',
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=len(BLOCKS),
+        num_attention_heads=2,
+        global_attn_indexes=list(BLOCKS[-1:]),
+    ),
+}
 # Boxes and masks of an image at most, and the widest layers.
 LIMITS = dict(nms_pre=200, max_per_img=50, max_per_image=50, num_points=1024, fc_out_channels=64)
 
@@ -52,8 +70,12 @@ def reduce_model(model: dict[str, Any], size: int) -> None:
             reduce_encoder(node, rsmamba.ARCHITECTURES, size)
         elif kind == 'SAMViT':
             reduce_encoder(node, sam_vit.ARCHITECTURES, size)
+        elif kind == 'TimmEncoder' and re.search('dinov3|radio', node['model_name']):
+            node['model_kwargs'] = dict(embed_dim=48, depth=len(BLOCKS), num_heads=2)
         elif kind == 'TimmEncoder' and isinstance(node.get('out_indices'), tuple):
             node['out_indices'] = node['out_indices'][: len(BLOCKS)]
+        elif kind == 'TransformersSAM':
+            node.update(arch=SMALL_SAMS[node['arch']], img_size=size)
         elif kind == 'RSFeatureAggregator' and 'num_inputs' in node:
             node['num_inputs'] = len(BLOCKS)
             if 'in_indices' in node:
@@ -100,6 +122,8 @@ def reduced_config(path: Path, size: int = 128) -> Config:
 
 def reduce_config(cfg: Config, size: int = 128) -> Config:
     """Make a config small, in place."""
+    if cfg.model.get('teacher', {}).get('arch') == 'sam3':
+        size = size // 112 * 112  # whole patches of 14 pixels, and of the student's 16
     reduce_model(cfg.model, size)
     reduce_pipelines(cfg, size)
     for split in ('train', 'val', 'test'):

@@ -4,5 +4,6 @@ from .encoder import Encoder
 from .rsmamba import RSMamba
 from .sam_vit import SAMViT
 from .timm_encoder import TimmEncoder
+from .transformers_sam import TransformersSAM
 
-__all__ = ['Encoder', 'RSMamba', 'SAMViT', 'TimmEncoder']
+__all__ = ['Encoder', 'RSMamba', 'SAMViT', 'TimmEncoder', 'TransformersSAM']

