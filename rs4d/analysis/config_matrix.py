@@ -211,6 +211,8 @@ def _encoder(cfg: Mapping[str, Any]) -> str:
         return f'RSMamba, {arch["num_layers"]} blocks of {arch["embed_dims"]}{stem}'
     if kind == 'SAMViT' and isinstance(arch, str):
         return f'SAM ViT-{arch[0].upper()}'
+    if kind == 'TransformersSAM' and isinstance(arch, str):
+        return 'SAM 3' if arch == 'sam3' else f'SAM 2 Hiera-{arch.removeprefix("sam2-")}'
     if kind == 'ResNet':
         return f'ResNet-{cfg["depth"]}'
     if kind == 'SwinTransformer' and tuple(cfg['depths']) == (2, 2, 6, 2):

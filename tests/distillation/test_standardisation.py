@@ -11,12 +11,19 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.runner import Runner
-from test_feature_distiller import build, runner_config, sample
+from test_feature_distiller import MEAN, STD, build, runner_config, sample
 from torch import Tensor
 
 from rs4d.distillation import ChannelStandardisation, standardisation
+from rs4d.distillation.teacher_cache import (
+    CacheHeader,
+    TeacherCacheError,
+    describe_normalisation,
+)
+from rs4d.distillation.teacher_cache.header import describe_teacher
 from rs4d.errors import UserError
 
+PREPROCESSOR = dict(mean=MEAN, std=STD, bgr_to_rgb=True)
 LOSSES = dict(
     loss_cosine=dict(
         type='EmbeddingMatch', loss=dict(type='FeatureLoss', kind='cosine', loss_weight=0.9)
@@ -226,3 +233,48 @@ def test_a_run_that_is_resumed_while_it_learns_them(
 def test_no_batch_at_all() -> None:
     with pytest.raises(UserError, match='num_batches=0 should be at least 1'):
         norm(num_batches=0)
+
+
+def test_a_cache_gives_the_same_training_and_knows_the_teachers_settings(tmp_path: Path) -> None:
+    teacher = dict(
+        type='TimmEncoder',
+        model_name='vit_large_patch16_dinov3',
+        norm=True,
+        model_kwargs=dict(embed_dim=24, depth=1, num_heads=1),
+    )
+    cfg = dict(
+        teacher=teacher,
+        teacher_mean=[109.65, 104.805, 75.48],
+        teacher_std=[54.315, 39.78, 36.465],
+        losses=LOSSES,
+        target_norm=dict(type='ChannelStandardisation'),
+        corruption=dict(type='NoiseAndMask', noise_ratio=0.0, mask_ratio=0.0),
+    )
+    live = build(**cfg)
+    CacheHeader(
+        teacher=describe_teacher(teacher),
+        normalisation=describe_normalisation(PREPROCESSOR, cfg['teacher_mean'], cfg['teacher_std']),
+        pipeline=[],
+        weights='0',
+        precision='float32',
+        image_size=[64, 64],
+        maps=dict(embedding=[24, 4, 4]),
+    ).write(tmp_path)
+    cached = build(**cfg, teacher_cache=str(tmp_path))
+    cached.load_state_dict(live.state_dict())
+    for seed in range(2):
+        torch.manual_seed(seed)
+        img = torch.randn(2, 3, 64, 64)
+        samples = [sample(64, 64), sample(48, 64)]
+        maps = live.teacher_maps(img)['embedding'].half()
+        for one, value in zip(samples, maps, strict=True):
+            one.set_data(dict(teacher_embedding=value))
+        found, expected = (m(img, samples, mode='loss') for m in (cached, live))
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=0.01, atol=1e-4, msg=name)
+    state = cached.state_dict()
+    for name, value in live.state_dict().items():
+        torch.testing.assert_close(state[name], value, rtol=0.01, atol=1e-3, msg=name)
+    for change in (dict(teacher=dict(teacher, norm=False)), dict(teacher_mean=[127.5] * 3)):
+        with pytest.raises(TeacherCacheError, match=r'norm.*in the config|teacher_mean'):
+            build(**cfg | change, teacher_cache=str(tmp_path))
