@@ -162,6 +162,15 @@ def input_shape(cfg: Mapping[str, Any]) -> tuple[int, int]:
     return height, width
 
 
+def bounds_detections(cfg: Mapping[str, Any]) -> bool:
+    """Say whether a ``test_cfg`` bounds the number of objects before their masks are made.
+
+    Boxes are suppressed before, queries are counted before; SOLOv2 makes masks of all that pass its
+    threshold, up to ``nms_pre``.
+    """
+    return isinstance(cfg.get('nms'), dict) or 'nms_pre' not in cfg
+
+
 def encoder_of(model: nn.Module) -> nn.Module:
     """Find the encoder: ``model.backbone``, else ``model.student``, else the model itself."""
     for name in ('backbone', 'student'):
@@ -252,14 +261,13 @@ def _all_instances(model: nn.Module) -> Iterator[None]:
 
 
 def _keep_all(cfg: dict[str, Any]) -> None:
-    bounded = isinstance(cfg.get('nms'), dict)
-    if bounded:
+    if isinstance(cfg.get('nms'), dict):
         cfg['nms']['iou_threshold'] = 1.0
         if 'min_bbox_size' in cfg:
             cfg['min_bbox_size'] = -1
     if 'score_thr' in cfg:
-        # Where no number of boxes is set before masks are made, none is kept instead.
-        cfg['score_thr'] = -1.0 if bounded else float('inf')
+        # Where no number of objects is set before masks are made, none is kept instead.
+        cfg['score_thr'] = -1.0 if bounds_detections(cfg) else float('inf')
     for value in cfg.values():
         if isinstance(value, dict):
             _keep_all(value)

@@ -44,6 +44,7 @@ _HEADS = {
     'MaskRCNN': 'Mask R-CNN',
     'OneStageMaskRCNN': 'light',
     'PromptMaskRCNN': 'prompt',
+    'PromptQueryDetector': 'query',
     'CascadeRCNN': 'Cascade Mask R-CNN',
     'EmptySafeSOLOv2': 'SOLOv2',
     'EmptySafeCondInst': 'CondInst',
@@ -64,10 +65,11 @@ _SAM_METHODS = {
     'Mask R-CNN': 'SAM-seg (Mask R-CNN)',
     'Mask2Former': 'SAM-seg (Mask2Former)',
     'prompt': 'RSPrompter-anchor',
+    'query': 'RSPrompter-query',
 }
 # Box and mask AP in per cent on WHU's test split and on the val splits of NWPU and SSDD, as the paper
-# of RS4D (Yang et al., IEEE TGRS 2026) tabulates them; MC-SAM SEG as arXiv 2408.08576 and DynamicVis
-# as arXiv 2503.16426. README.md shows the same table.
+# of RS4D (Yang et al., IEEE TGRS 2026) tabulates them (RSPrompter is arXiv 2306.16269); MC-SAM
+# SEG as arXiv 2408.08576 and DynamicVis as arXiv 2503.16426. README.md shows the same table.
 PUBLISHED_AP: Mapping[str, Mapping[str, tuple[float | None, float]]] = {
     'Mask R-CNN R50': {'WHU': (66.4, 65.6), 'NWPU': (62.3, 59.7), 'SSDD': (67.7, 64.3)},
     'Mask2Former': {'WHU': (69.3, 69.2), 'NWPU': (57.4, 58.8), 'SSDD': (62.7, 64.4)},

@@ -132,7 +132,9 @@ def predict_in_dtype(model: nn.Module, dtype: str) -> None:
 
 def _float32(outputs: Any) -> Any:
     if isinstance(outputs, tuple | list):
-        return type(outputs)(_float32(output) for output in outputs)
+        # A named tuple takes its items one by one.
+        make = getattr(outputs, '_make', type(outputs))
+        return make(_float32(output) for output in outputs)
     floating = isinstance(outputs, Tensor) and outputs.is_floating_point()
     return outputs.float() if floating else outputs
 

@@ -15,7 +15,7 @@ from rs4d.errors import ConfigError
 from rs4d.models.backbones import Encoder
 from rs4d.models.backbones.encoder import input_bands
 from rs4d.models.data_preprocessor import BandsDataPreprocessor
-from rs4d.models.detectors import PromptMaskRCNN
+from rs4d.models.detectors import PromptMaskRCNN, PromptQueryDetector
 from rs4d.models.necks import LightFPN, RSFeatureAggregator, SimpleFPN
 
 
@@ -61,14 +61,15 @@ def check_parts(model: Any) -> None:
     for name, module in model.named_modules():
         if maps is not None:
             _check_head(f'model.{name}', module, maps)
-        head: Any = getattr(module, 'mask_head', None)
-        if hasattr(head, 'embedding_channels'):
-            found = embedding if isinstance(model, PromptMaskRCNN) else maps
-            level = -1 if isinstance(model, PromptMaskRCNN) else module.embedding_level
+        if hasattr(module, 'embedding_channels'):
+            handed_over = isinstance(model, PromptMaskRCNN | PromptQueryDetector)
+            found = embedding if handed_over else maps
+            roi_head: Any = model.get_submodule(name.rpartition('.')[0])
+            level = -1 if handed_over else roi_head.embedding_level
             if found is not None:
                 _require(
-                    f'model.{name}.mask_head.embedding_channels',
-                    head.embedding_channels,
+                    f'model.{name}.embedding_channels',
+                    module.embedding_channels,
                     found.channels[level],
                     f'the map that {found.owner} gives for it has {{}} channels',
                 )

@@ -89,6 +89,7 @@ def test_baselines_have_the_published_figures() -> None:
     assert cells['mask-rcnn_r50_ssdd'] == '67.7 / 64.3'
     assert cells['mask2former_sam-vit-b_whu'] == '70.7 / 71.1'
     assert cells['rsprompter-anchor_sam-vit-b_nwpu'] == '70.3 / 66.1'
+    assert cells['rsprompter-query_sam-vit-b_nwpu'] == '68.4 / 67.5'
     assert cells['mask2former_r50_nwpu'] == '57.4 / 58.8'
     assert cells['solov2_r50_ssdd'] == cells['rs4d-base_bbox_ssdd'] == DASH
 

@@ -1,4 +1,4 @@
-"""Both heads of the paper under other encoders: two steps and a prediction, nothing untrained."""
+"""Heads under other encoders than RSMamba: two steps and a prediction, nothing untrained."""
 
 import re
 from pathlib import Path
@@ -15,12 +15,16 @@ ENCODERS = {
     'r50': ('baselines/mask-rcnn_r50', 'backbones/r50_prompt'),
     'swin-t': ('backbones/swin-t_bbox', 'backbones/swin-t_prompt'),
     'vit-tiny': ('backbones/vit-tiny_bbox', 'backbones/vit-tiny_prompt'),
-    'sam-vit-b': ('baselines/mask-rcnn_sam-vit-b', 'baselines/rsprompter-anchor_sam-vit-b'),
+    'sam-vit-b': (
+        'baselines/mask-rcnn_sam-vit-b',
+        'baselines/rsprompter-anchor_sam-vit-b',
+        'baselines/rsprompter-query_sam-vit-b',
+    ),
 }
 
 
 @pytest.mark.usefixtures('ssdd')
-@pytest.mark.parametrize('path', [path for both in ENCODERS.values() for path in both])
+@pytest.mark.parametrize('path', [path for paths in ENCODERS.values() for path in paths])
 def test_backbone_trains_and_predicts(path: str) -> None:
     set_random_seed(0)
     assert_trains_and_predicts(reduced_config(CONFIGS / f'{path}_ssdd.py'))

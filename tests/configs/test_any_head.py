@@ -5,7 +5,17 @@ from mmengine.runner import set_random_seed
 from reduced_configs import CONFIGS, reduced_config
 from training_steps import assert_trains_and_predicts, build, noise, predict, train
 
-HEADS = ('bbox', 'light', 'prompt', 'cascade', 'mask2former', 'solov2', 'condinst', 'rtmdet-ins')
+HEADS = (
+    'bbox',
+    'light',
+    'prompt',
+    'query',
+    'cascade',
+    'mask2former',
+    'solov2',
+    'condinst',
+    'rtmdet-ins',
+)
 
 # Parameters of one level alone; theirs are zero where no object was assigned to the level.
 PER_LEVEL = {

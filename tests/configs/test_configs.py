@@ -27,11 +27,22 @@ BASELINES = (
     'rtmdet-ins_r50',
     'mask-rcnn_sam-vit-b',
     'mask2former_sam-vit-b',
+    'rsprompter-query_sam-vit-b',
     'rsprompter-anchor_sam-vit-b',
 )
 # Beside the baselines.
 BACKBONES = ('r50_prompt', 'swin-t_bbox', 'swin-t_prompt', 'vit-tiny_bbox', 'vit-tiny_prompt')
-HEADS = ('bbox', 'prompt', 'cascade', 'light', 'mask2former', 'solov2', 'condinst', 'rtmdet-ins')
+HEADS = (
+    'bbox',
+    'prompt',
+    'query',
+    'cascade',
+    'light',
+    'mask2former',
+    'solov2',
+    'condinst',
+    'rtmdet-ins',
+)
 
 
 # Parameters of models that were built, by their configs: data sets of as many classes share one.
@@ -55,6 +66,7 @@ def test_the_families_are_complete() -> None:
         assert {f'baselines/{name}_{data}.py' for name in BASELINES} <= found
         assert {f'rs4d/rs4d-base_{head}_{data}.py' for head in HEADS} <= found
         assert f'rs4d/rs4d-tiny_light_{data}.py' in found
+        assert f'rs4d/rs4d-tiny_query_{data}.py' in found
     assert {f'backbones/{name}_ssdd.py' for name in BACKBONES} <= found
 
 
@@ -88,6 +100,10 @@ def test_sam_is_frozen_as_published() -> None:
         model = read(CONFIGS / f'baselines/{name}_ssdd.py').model
         if model.backbone.type == 'SAMViT':
             assert model.backbone.frozen, name
+        if 'rsprompter' in name:
+            head = model.get('roi_head', {}).get('mask_head') or model.bbox_head
+            assert head.decoder.checkpoint
+            assert not head.decoder.get('frozen', False)
     assert model.type == 'PromptMaskRCNN'
     assert model.backbone.with_embedding
     assert model.roi_head.mask_head.embedding_channels == 256
@@ -114,8 +130,8 @@ def test_baselines_share_data_and_schedule(data: str) -> None:
     compared += [f'rs4d/rs4d-base_{head}_{data}.py' for head in HEADS]
     compared += [f'backbones/{name}_ssdd.py' for name in BACKBONES if data == 'ssdd']
     for path in compared:
-        # The two heads of the paper have schedules of their own on NWPU.
-        head = 'prompt' if 'prompt' in path else 'bbox'
+        # The two heads of the paper have schedules of their own on NWPU; queries follow prompts.
+        head = 'prompt' if 'prompt' in path or 'query' in path else 'bbox'
         ours = rest(f'rs4d/rs4d-base_{head}_{data}.py')
         assert {'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg'} <= set(ours)
         assert rest(path) == ours, path

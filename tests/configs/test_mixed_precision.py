@@ -1,4 +1,4 @@
-"""Predictions in bfloat16 are those in float32, as AP sees them: Mask R-CNN and the prompt head."""
+"""Predictions in bfloat16 are those in float32, as AP sees them: Mask R-CNN, prompts and queries."""
 
 import copy
 from pathlib import Path
@@ -38,7 +38,10 @@ def as_truth(result: Any) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize('head', ['bbox', 'prompt'])
+STEPS = {'bbox': 60, 'prompt': 40, 'query': 90}
+
+
+@pytest.mark.parametrize('head', STEPS)
 def test_scores_in_bfloat16(head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ensure_scenes(tmp_path, num_train=2, num_val=16, size=64, seed=0)
     monkeypatch.setenv('RS4D_TINY_ROOT', str(tmp_path))
@@ -51,11 +54,23 @@ def test_scores_in_bfloat16(head: str, tmp_path: Path, monkeypatch: pytest.Monke
         cfg.model.type = parts.type
         cfg.model.roi_head.update(type=parts.roi_head.type, max_masks_per_image=4)
         cfg.model.roi_head.mask_head = mask_head
+    if head == 'query':
+        parts = load_config(CONFIGS / 'rs4d/rs4d-tiny_query_ssdd.py').model
+        parts.bbox_head.update(
+            num_classes=cfg.num_classes,
+            num_queries=10,
+            embedding_channels=cfg.width,
+            in_channels=[cfg.width] * 4,
+        )
+        parts.test_cfg.update(score_thr=0.0, max_per_img=5)
+        parts.backbone, parts.neck = cfg.model.backbone, cfg.model.neck
+        parts.neck[1].out_strides = parts.bbox_head.pixel_decoder.strides
+        cfg.model = parts
     set_random_seed(0)
     model, optim_wrapper = build(cfg)
     with DefaultScope.overwrite_default_scope('mmdet'):
         data, unseen = batch(cfg, 'train', 2), batch(cfg, 'val', 16)
-    for _ in range(60 if head == 'bbox' else 40):
+    for _ in range(STEPS[head]):
         train(model, optim_wrapper, copy.deepcopy(data))
 
     plain = predict(model, unseen)

@@ -1,7 +1,7 @@
 """In what numbers a run computes: flags, the config, and what the machine has."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -82,6 +82,32 @@ class Product(nn.Module):
         if x.isnan().any():
             raise ValueError('no number')
         return x @ self.weight
+
+
+class Found(NamedTuple):
+    """What a head gives, with names."""
+
+    scores: Tensor
+    others: list[Tensor]
+
+
+class NamingHead(nn.Module):
+    """A head in mixed precision that gives a named tuple."""
+
+    def forward(self, x: Tensor) -> Found:
+        return Found(x @ x, [x @ x, torch.arange(2)])
+
+    def predict_by_feat(self) -> None:
+        """What tells a head."""
+
+
+def test_what_heads_give_is_widened_whatever_holds_it() -> None:
+    model = nn.Sequential(Product(), NamingHead()).eval()
+    predict_in_dtype(model, 'bfloat16')
+    found = model(torch.ones(4, 4))
+    assert isinstance(found, Found)
+    assert found.scores.dtype == found.others[0].dtype == torch.float32
+    assert found.others[1].dtype == torch.int64
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'float16'])

@@ -63,10 +63,15 @@ def test_what_differs_is_said(changes: dict[str, Any], message: str) -> None:
         check_parts(tiny(**changes))
 
 
-def test_prompts_are_decoded_over_a_map_of_the_width_that_was_said() -> None:
-    changes = {'backbone.arch': SMALL, 'roi_head.mask_head.embedding_channels': 256}
-    with pytest.raises(ConfigError, match=r'embedding_channels is 256.*RSMamba.*192 channels'):
-        check_parts(build('rs4d/rs4d-tiny_prompt', **changes))
+@pytest.mark.parametrize(
+    ('name', 'head'), [('prompt', 'roi_head.mask_head'), ('query', 'bbox_head')]
+)
+def test_prompts_are_decoded_over_a_map_of_the_width_that_was_said(name: str, head: str) -> None:
+    check_parts(build(f'rs4d/rs4d-tiny_{name}', **{'backbone.arch': SMALL}))
+    changes = {'backbone.arch': SMALL, f'{head}.embedding_channels': 256}
+    message = rf'{head}\.embedding_channels is 256.*RSMamba.*192 channels'
+    with pytest.raises(ConfigError, match=message):
+        check_parts(build(f'rs4d/rs4d-tiny_{name}', **changes))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,11 @@ def test_prompts_are_decoded_over_a_map_of_the_width_that_was_said() -> None:
             'mask2former',
             {'panoptic_head.pixel_decoder.strides': [8, 16, 32, 64]},
             r'pixel_decoder\.strides is \(8, 16, 32, 64\).*\(4, 8, 16, 32\)',
+        ),
+        (
+            'query',
+            {'bbox_head.pixel_decoder.strides': [4, 8, 16, 32, 128]},
+            r'pixel_decoder\.strides is \(4, 8, 16, 32, 128\).*\(4, 8, 16, 32, 64\)',
         ),
         (
             'mask2former',

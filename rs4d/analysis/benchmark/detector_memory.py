@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from mmengine.registry import DefaultScope
 
-from rs4d.models.heads import PromptMaskHead
+from rs4d.models.heads import SAMMaskDecoder
 
 from .detectors import DetectorSteps, Workload, read_detector
 from .memory import in_fresh_process, status_mib
@@ -16,7 +16,7 @@ class DetectorMemory(NamedTuple):
     Attributes:
         libraries: Before the model was built.
         peak: The most, libraries included.
-        masks: Boxes that a prompt head decoded in its last step; 0 under another head.
+        masks: Masks that a prompt or query head decoded in its last step; 0 under another head.
     """
 
     libraries: float
@@ -49,7 +49,7 @@ def _measure(config: str, work: Workload, precision: str, steps: int) -> Detecto
     detector = DetectorSteps(cfg, work)
     decoded = [0]
     for module in detector.model.modules():
-        if isinstance(module, PromptMaskHead):
+        if isinstance(module, SAMMaskDecoder):
             module.register_forward_pre_hook(lambda _, args: decoded.append(len(args[0])))
     with DefaultScope.overwrite_default_scope('mmdet'):
         for _ in range(steps):

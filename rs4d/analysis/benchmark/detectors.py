@@ -18,7 +18,12 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from rs4d.analysis.complexity import encoder_of, forget_checkpoints, input_shape
+from rs4d.analysis.complexity import (
+    bounds_detections,
+    encoder_of,
+    forget_checkpoints,
+    input_shape,
+)
 from rs4d.config import load_config
 from rs4d.config.effect import OptionWithoutEffectError
 from rs4d.errors import ConfigError
@@ -44,11 +49,13 @@ _PREDICTING = (
     ('panoptic_fusion_head', 'predict', 'post-processing'),
 )
 # Methods of heads, wherever they are but in the RPN, that are parts of their own within those:
-# suppression, thresholds and masks at the image's size, and RTMDet's decoding of masks.
+# suppression, thresholds and masks at the image's size, and the decoding of masks by RTMDet and for
+# learned queries.
 _WITHIN_HEADS = (
     ('predict_by_feat', 'post-processing'),
     ('binarise', 'post-processing'),
     ('_mask_predict_by_feat_single', 'heads'),
+    ('decode_masks', 'heads'),
 )
 PARTS: Mapping[Mode, tuple[str, ...]] = {
     'predict': ('encoder', 'neck', 'proposals', 'heads', 'post-processing', 'rest'),
@@ -235,8 +242,7 @@ def _limit_detections(cfg: dict[str, Any], number: int) -> None:
     for key in ('max_per_img', 'max_per_image'):
         if key in cfg:
             cfg[key] = number
-    if 'score_thr' in cfg and isinstance(cfg.get('nms'), dict):
-        # Where no suppression follows, as in SOLOv2, masks are made of all that pass.
+    if 'score_thr' in cfg and bounds_detections(cfg):
         cfg['score_thr'] = -1.0
 
 

@@ -3,6 +3,7 @@
 from .empty_safe import EmptySafeCondInst, EmptySafeRTMDet, EmptySafeSOLOv2
 from .one_stage_mask_rcnn import OneStageMaskRCNN
 from .prompt_mask_rcnn import PromptMaskRCNN
+from .prompt_query_detector import PromptQueryDetector
 
 __all__ = [
     'EmptySafeCondInst',
@@ -10,4 +11,5 @@ __all__ = [
     'EmptySafeSOLOv2',
     'OneStageMaskRCNN',
     'PromptMaskRCNN',
+    'PromptQueryDetector',
 ]

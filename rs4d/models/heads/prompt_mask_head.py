@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from rs4d.errors import ConfigError
 
+from .mask_resizing import binarise, resize
 from .roi_prompter import RoIPrompter, box_coverage, box_windows, token_points
-from .sam_mask_decoder import EMBED_DIMS
+from .sam_mask_decoder import EMBED_DIMS, DensePrompt, embedding_projection
 
 _DICE = dict(type='DiceLoss', use_sigmoid=True, naive_dice=True, eps=1.0)
 
@@ -59,11 +58,7 @@ class PromptMaskHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.embedding_channels = embedding_channels
-        self.project: nn.Module = nn.Identity()
-        if embedding_channels != EMBED_DIMS:
-            self.project = ConvModule(
-                embedding_channels, EMBED_DIMS, 1, norm_cfg=norm_cfg, act_cfg=None
-            )
+        self.project = embedding_projection(embedding_channels, norm_cfg)
         self.prompter = RoIPrompter(embed_dims=EMBED_DIMS, **(prompter or {}))
         self.decoder = MODELS.build(decoder or dict(type='SAMMaskDecoder'))
         self.with_positions = with_positions
@@ -114,12 +109,13 @@ class PromptMaskHead(BaseModule):
         if self.with_positions:
             tokens = tokens + self.decoder.encode_points(self._box_points(rois, input_shape))
         boxes, (height, width) = rois[:, 1:], embedding.shape[-2:]
-        coverage = windows = None
+        dense = windows = None
         if self.box_embed is not None:
             coverage = box_coverage(boxes, input_shape, (height, width))
+            dense = DensePrompt(coverage[:, None], self.box_embed[None].clone())
         if margin is not None:
             windows = box_windows(boxes, margin, input_shape, (height, width))
-        return self.decoder(tokens, embedding, rois[:, 0].long(), coverage, self.box_embed, windows)
+        return self.decoder(tokens, embedding, rois[:, 0].long(), dense, windows)
 
     def _box_points(self, rois: Tensor, input_shape: tuple[int, int]) -> Tensor:
         """Place each token's point in each box: fractions of the input's sides (N, T, 2)."""
@@ -148,7 +144,7 @@ class PromptMaskHead(BaseModule):
             if len(masks) == 0:
                 continue
             height, width = truth.shape[-2:]
-            masks = upsample(masks, input_shape)[..., :height, :width]
+            masks = resize(masks, input_shape)[..., :height, :width]
             truth = truth.to(masks)
             parts = {'loss_mask': self.loss_mask(masks, truth, avg_factor=count * truth[0].numel())}
             if self.loss_dice is not None:
@@ -184,56 +180,4 @@ class PromptMaskHead(BaseModule):
         Returns:
             (N, H, W), bool or uint8.
         """
-        height, width = img_meta['img_shape'][:2]
-        level = None if threshold < 0 else float(logits.new_tensor(threshold).float().logit())
-        if level is None or logits.device.type != 'cpu':
-            masks = upsample(logits, input_shape)
-        else:
-            masks = upsample_above(logits, input_shape, level)
-        masks = masks[..., :height, :width]
-        if rescale:
-            masks = upsample(masks, tuple(img_meta['ori_shape'][:2]))
-        return (masks.sigmoid() * 255).to(torch.uint8) if level is None else masks >= level
-
-
-def upsample(masks: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Resize maps (N, h, w) bilinearly, in float32, to (N, *shape)."""
-    if tuple(masks.shape[-2:]) == tuple(shape):
-        return masks.float()
-    return F.interpolate(masks[:, None].float(), shape, mode='bilinear', align_corners=False)[:, 0]
-
-
-def upsample_above(masks: Tensor, shape: tuple[int, int], level: float) -> Tensor:
-    """Resize as :func:`upsample` where maps may reach a level, and put less than it elsewhere.
-
-    What is resized is a rectangle around the cells that reach the level and two cells more: the results
-    that reach it are in the first one around them, and the second one keeps their neighbours right, so
-    that the result may be resized once more.
-
-    Args:
-        masks: (N, h, w).
-        shape: The wanted height and width; where they are no multiples of h and w, all is resized.
-        level: A number.
-
-    Returns:
-        (N, *shape), float32.
-    """
-    height, width = masks.shape[-2:]
-    (rise, below), (stretch, beside) = divmod(shape[0], height), divmod(shape[1], width)
-    if below or beside:
-        return upsample(masks, shape)
-    reached = (masks >= level).any(0)
-    resized = masks.new_full((len(masks), *shape), level - 1, dtype=torch.float32)
-    if reached.any():
-        top, bottom = _ends(reached.any(1))
-        left, right = _ends(reached.any(0))
-        part = masks[:, top:bottom, left:right]
-        part = upsample(part, (rise * (bottom - top), stretch * (right - left)))
-        resized[:, rise * top : rise * bottom, stretch * left : stretch * right] = part
-    return resized
-
-
-def _ends(marked: Tensor) -> tuple[int, int]:
-    """First and last end of what is marked along an axis, two cells wider where there are some."""
-    places = marked.nonzero()
-    return max(0, int(places[0]) - 2), min(len(marked), int(places[-1]) + 3)
+        return binarise(logits, input_shape, img_meta, threshold, rescale)

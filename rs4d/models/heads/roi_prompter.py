@@ -44,10 +44,7 @@ class RoIPrompter(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if num_tokens < 1:
-            raise ConfigError(
-                f'RoIPrompter: num_tokens={num_tokens}, but an instance needs a token.'
-            )
+        require_tokens('RoIPrompter', num_tokens)
         self.num_tokens, self.embed_dims, self.sine = num_tokens, embed_dims, sine
         self.conv = ConvModule(in_channels, in_channels, 3, stride=2, padding=1, norm_cfg=norm_cfg)
         side = (roi_size + 1) // 2
@@ -61,12 +58,31 @@ class RoIPrompter(BaseModule):
 
     def forward(self, roi_feats: Tensor) -> Tensor:
         """Make tokens (N, num_tokens, embed_dims) of features (N, in_channels, side, side)."""
-        tokens = self.mlp(self.conv(roi_feats).flatten(1))
-        tokens = tokens.view(len(roi_feats), self.num_tokens, -1)
-        if self.sine:
-            phase, residual = tokens.chunk(2, dim=-1)
-            tokens = phase.sin() + residual
-        return tokens
+        return split_tokens(self.mlp(self.conv(roi_feats).flatten(1)), self.num_tokens, self.sine)
+
+
+def require_tokens(owner: str, num_tokens: int) -> None:
+    """Raise a ConfigError that names the owner if there is no token."""
+    if num_tokens < 1:
+        raise ConfigError(f'{owner}: num_tokens={num_tokens}, but an instance needs a token.')
+
+
+def split_tokens(values: Tensor, num_tokens: int, sine: bool) -> Tensor:
+    """Cut what a layer says of each instance into its tokens.
+
+    Args:
+        values: (N, num_tokens * C), or twice as many with ``sine``.
+        num_tokens: Tokens of an instance.
+        sine: Each token comes as two vectors, and is the sine of the one plus the other.
+
+    Returns:
+        (N, num_tokens, C).
+    """
+    tokens = values.unflatten(1, (num_tokens, -1))
+    if sine:
+        phase, residual = tokens.chunk(2, dim=-1)
+        tokens = phase.sin() + residual
+    return tokens
 
 
 def token_points(num_tokens: int) -> Tensor:

@@ -20,14 +20,23 @@ _OFFICIAL_RENAMES = (
     (r'(mlps\.\d+|iou_prediction_head)\.layers\.1\.', r'\1.layers.0.'),
     (r'(mlps\.\d+|iou_prediction_head)\.layers\.2\.', r'\1.proj_out.'),
 )
+# Meta's layers that make a prompt of a mask, below `prompt_encoder.mask_downscaling.`.
+_OFFICIAL_MASK_LAYERS = {
+    '0': 'conv1',
+    '1': 'layer_norm1',
+    '3': 'conv2',
+    '4': 'layer_norm2',
+    '6': 'conv3',
+}
 
 
-def read_decoder_weights(checkpoint: str) -> dict[str, Tensor]:
+def read_decoder_weights(checkpoint: str, mask_prompt: bool = False) -> dict[str, Tensor]:
     """Read what :class:`~rs4d.models.heads.SAMMaskDecoder` needs of a SAM checkpoint.
 
     Args:
         checkpoint: Path of Meta's ``sam_vit_*.pth``, or of a file or folder that ``transformers``
             wrote.
+        mask_prompt: Read the layers that make a prompt of a mask, too.
 
     Returns:
         Tensors by the names of :class:`~rs4d.models.heads.SAMMaskDecoder`, and what SAM does not have.
@@ -63,6 +72,12 @@ def read_decoder_weights(checkpoint: str) -> dict[str, Tensor]:
     weights['positional_embedding.positional_embedding'] = positions
     if 'no_mask_embed.weight' in prompts:
         weights['no_mask_embed.weight'] = prompts['no_mask_embed.weight']
+    if mask_prompt:
+        for name, value in part_of(prompts, 'mask_downscaling').items():
+            layer, _, kind = name.partition('.')
+            weights[f'mask_embed.{_OFFICIAL_MASK_LAYERS.get(layer, layer)}.{kind}'] = value
+        for name, value in part_of(prompts, 'mask_embed').items():
+            weights[f'mask_embed.{name}'] = value
     return weights | additions_to_sam(state_dict)
 
 

@@ -1,19 +1,38 @@
 """SAM's mask decoder with its positional embedding, over an embedding of any size."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as run_again_in_backward
 
 from rs4d.checkpoints import load_all
+from rs4d.errors import ConfigError
 
+from .mask_resizing import resize
 from .sam_decoder_weights import read_decoder_weights
 from .shared_decoding import SharedDecoding
 
 EMBED_DIMS = 256
+
+
+class DensePrompt(NamedTuple):
+    """What instances add to the embedding, cell by cell: shares of a few vectors.
+
+    Attributes:
+        shares: How much of each vector each instance adds to each cell (N, R, h, w).
+        marks: The vectors (R, 256). No view of a parameter: without gradients, PyTorch's counter of
+            operations takes none among a module's inputs.
+        base: A vector (256,) that all add everywhere in the place of SAM's for a prompt without a mask;
+            None for that one.
+    """
+
+    shares: Tensor
+    marks: Tensor
+    base: Tensor | None = None
 
 
 @MODELS.register_module()
@@ -35,6 +54,8 @@ class SAMMaskDecoder(BaseModule):
             leaves random weights.
         frozen: Train none of the decoder. Gradients pass through it to prompts and embedding.
         with_cp: Activation checkpointing: the decoder is run again in the backward pass.
+        mask_prompt: Have SAM's layers that make a dense prompt of a mask, for :meth:`encode_masks`.
+            SAM's vector for a prompt without a mask has no part then, and is not trained.
         init_cfg: MMEngine's initialisation.
 
     Attributes:
@@ -48,12 +69,17 @@ class SAMMaskDecoder(BaseModule):
         checkpoint: str | None = None,
         frozen: bool = False,
         with_cp: bool = False,
+        mask_prompt: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         # Importing transformers' models takes seconds, which only who builds this head should pay.
-        from transformers import SamMaskDecoderConfig, SamVisionConfig
-        from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPositionalEmbedding
+        from transformers import SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
+        from transformers.models.sam.modeling_sam import (
+            SamMaskDecoder,
+            SamMaskEmbedding,
+            SamPositionalEmbedding,
+        )
 
         self.checkpoint, self.frozen, self.with_cp = checkpoint, frozen, with_cp
         config = SamMaskDecoderConfig()
@@ -64,10 +90,12 @@ class SAMMaskDecoder(BaseModule):
         positions.scale = 1.0
         self.positional_embedding: Any = SamPositionalEmbedding(positions)
         self.no_mask_embed = nn.Embedding(1, EMBED_DIMS)
+        self.mask_embed: Any = SamMaskEmbedding(SamPromptEncoderConfig()) if mask_prompt else None
         # Fixed in SAM, too: random frequencies.
         self.positional_embedding.requires_grad_(False)
         self.decoder.iou_prediction_head.requires_grad_(False)
         self.decoder.output_hypernetworks_mlps[1:].requires_grad_(False)
+        self.no_mask_embed.requires_grad_(not mask_prompt)
         if frozen:
             self.requires_grad_(False)
 
@@ -84,11 +112,16 @@ class SAMMaskDecoder(BaseModule):
         if self.checkpoint is not None:
             load_all(
                 self,
-                read_decoder_weights(self.checkpoint),
+                read_decoder_weights(self.checkpoint, self.mask_prompt),
                 self.checkpoint,
                 hint="SAM's decoder is the same in ViT-B, ViT-L and ViT-H; give one of Meta's "
                 'sam_vit_*.pth or a folder that transformers wrote for SamModel.',
             )
+
+    @property
+    def mask_prompt(self) -> bool:
+        """Whether it has SAM's layers that make a prompt of a mask."""
+        return self.mask_embed is not None
 
     def encode_points(self, points: Tensor) -> Tensor:
         """Give points SAM's positional code.
@@ -103,6 +136,29 @@ class SAMMaskDecoder(BaseModule):
         with torch.autocast(points.device.type, enabled=False):
             return self.positional_embedding(points.float())
 
+    def encode_masks(self, masks: Tensor, shape: tuple[int, int]) -> DensePrompt:
+        """Make masks prompts, as SAM does: two strided convolutions, then a 1x1 one.
+
+        That last one is left to the decoder, which gets its 16 inputs and its weights.
+
+        Args:
+            masks: Logits (N, H, W) of any size.
+            shape: Height and width of the embedding.
+
+        Returns:
+            A prompt for each mask.
+
+        Raises:
+            ConfigError: The decoder was built without ``mask_prompt``.
+        """
+        embed = self.mask_embed
+        if embed is None:
+            raise ConfigError('SAMMaskDecoder takes masks as prompts with mask_prompt=True only.')
+        x = resize(masks, (4 * shape[0], 4 * shape[1]))[:, None]
+        x = embed.activation(embed.layer_norm1(embed.conv1(x)))
+        x = embed.activation(embed.layer_norm2(embed.conv2(x)))
+        return DensePrompt(x, embed.conv3.weight[..., 0, 0].T.clone(), embed.conv3.bias)
+
     def image_positions(self, height: int, width: int) -> Tensor:
         """Give every cell of an embedding the code of its centre: (1, 256, height, width)."""
         device = self.no_mask_embed.weight.device
@@ -116,8 +172,7 @@ class SAMMaskDecoder(BaseModule):
         tokens: Tensor,
         embedding: Tensor,
         image_ids: Tensor,
-        coverage: Tensor | None = None,
-        mark: Tensor | None = None,
+        dense: DensePrompt | None = None,
         windows: Tensor | None = None,
     ) -> Tensor:
         """Decode one mask for each instance.
@@ -128,16 +183,14 @@ class SAMMaskDecoder(BaseModule):
             tokens: Prompts (N, T, 256).
             embedding: The encoder's maps (B, 256, h, w).
             image_ids: The image of each instance, integers (N,) from 0 to B-1.
-            coverage: How much of each cell an instance's box covers (N, h, w), or None.
-            mark: A vector (256,) that is added to the embedding of an instance, times its
-                ``coverage``, beside SAM's vector for a prompt without a mask.
+            dense: What each instance adds to the embedding, or None.
             windows: Left, top, right and bottom of what is wanted of each mask, in cells of the
                 embedding (N, 4); None for all.
 
         Returns:
             Logits (N, 4h, 4w), -100 outside of windows.
         """
-        args = tokens, embedding, image_ids, coverage, mark, windows
+        args = tokens, embedding, image_ids, dense, windows
         if self.with_cp and torch.is_grad_enabled():
             logits = run_again_in_backward(self._decode, *args, use_reentrant=False)
             assert isinstance(logits, Tensor)
@@ -149,8 +202,7 @@ class SAMMaskDecoder(BaseModule):
         tokens: Tensor,
         embedding: Tensor,
         image_ids: Tensor,
-        coverage: Tensor | None,
-        mark: Tensor | None,
+        dense: DensePrompt | None,
         windows: Tensor | None,
     ) -> Tensor:
         height, width = embedding.shape[-2:]
@@ -159,15 +211,25 @@ class SAMMaskDecoder(BaseModule):
             dtype = torch.get_autocast_dtype(device)
         masks = [embedding.new_empty((0, 4 * height, 4 * width), dtype=dtype)]
         order = [image_ids[:0]]
+        shares, marks, base = (None, None, None) if dense is None else dense
+        if base is None:
+            base = self.no_mask_embed.weight[0]
         with torch.autocast(device, enabled=False):
             positions = self.image_positions(height, width)[0]
-            maps = (embedding + self.no_mask_embed.weight[..., None, None]).to(dtype)
+            maps = (embedding + base[:, None, None]).to(dtype)
             for image, image_map in enumerate(maps):
                 chosen = (image_ids == image).nonzero()[:, 0]
                 if len(chosen) == 0:
                     continue
-                own = (None if x is None else x[chosen] for x in (coverage, windows))
-                share = SharedDecoding(self.decoder, image_map, positions, mark)
+                own = (None if x is None else x[chosen] for x in (shares, windows))
+                share = SharedDecoding(self.decoder, image_map, positions, marks)
                 order.append(chosen)
                 masks.append(share(tokens[chosen], *own))
         return torch.cat(masks)[torch.cat(order).argsort()]
+
+
+def embedding_projection(channels: int, norm_cfg: dict[str, Any]) -> nn.Module:
+    """Make what brings an embedding to the decoder's 256 channels; nothing if it has them."""
+    if channels == EMBED_DIMS:
+        return nn.Identity()
+    return ConvModule(channels, EMBED_DIMS, 1, norm_cfg=norm_cfg, act_cfg=None)

@@ -38,16 +38,17 @@ class SharedDecoding:
 
     Args:
         decoder: ``transformers``' ``SamMaskDecoder``, whose parameters are used.
-        embedding: The image's map plus SAM's vector for "no mask" (256, h, w). Maps are computed in
-            its type, tokens in that of the parameters.
+        embedding: The image's map plus what every prompt adds to it, such as SAM's vector for "no
+            mask" (256, h, w). Maps are computed in its type, tokens in that of the parameters.
         positions: The code of each cell (256, h, w).
-        mark: A vector (256,) that a prompt adds to the map as far as it covers it, or None.
+        marks: Vectors (R, 256) of which a prompt adds its own share to each cell, or None. A few of
+            them stand for a whole map: that of a mask is made of 16.
     """
 
     def __init__(
-        self, decoder: Any, embedding: Tensor, positions: Tensor, mark: Tensor | None = None
+        self, decoder: Any, embedding: Tensor, positions: Tensor, marks: Tensor | None = None
     ) -> None:
-        self.decoder, self.mark = decoder, mark
+        self.decoder, self.marks = decoder, marks
         self.shape, self.dtype = embedding.shape[-2:], embedding.dtype
         self.first, self.second = decoder.transformer.layers
         self.final = decoder.transformer.final_attn_token_to_image
@@ -64,13 +65,13 @@ class SharedDecoding:
         self.final_keys = self._project(positions, self.final.k_proj)
 
     def __call__(
-        self, tokens: Tensor, coverage: Tensor | None = None, windows: Tensor | None = None
+        self, tokens: Tensor, shares: Tensor | None = None, windows: Tensor | None = None
     ) -> Tensor:
         """Decode the first mask of each prompt.
 
         Args:
             tokens: Prompts (N, T, 256), N at least 1.
-            coverage: How much of each cell a prompt covers (N, h, w); needs a ``mark``.
+            shares: How much of each mark a prompt adds to each cell (N, R, h, w); needs ``marks``.
             windows: Left, top, right and bottom of what each prompt wants of its mask, in cells (N, 4);
                 None for all.
 
@@ -84,22 +85,20 @@ class SharedDecoding:
         masks = []
         for start in range(0, len(points), step):
             part = slice(start, start + step)
-            covered = None
-            if coverage is not None:
-                covered = coverage[part].flatten(1)[:, None].to(self.dtype)
-            cells, vectors = self._decode(points[part], covered)
+            own_shares = None if shares is None else shares[part].flatten(2).to(self.dtype)
+            cells, vectors = self._decode(points[part], own_shares)
             if windows is None:
                 masks.append(self._upscale(cells, vectors))
             else:
                 masks.append(self._upscale_windows(cells, vectors, windows[part].tolist()))
         return torch.cat(masks)
 
-    def _decode(self, points: Tensor, covered: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _decode(self, points: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return maps (n, h, w, 256) and what their upscaled cells are multiplied with (n, 32)."""
         first, second = self.first, self.second
         tokens = first.layer_norm1(first.self_attn(*[points[None]] * 3)[0][0])
-        tokens = _update(first, tokens, self._look_at_image(tokens + points, covered))
-        cells = self._answer_image(tokens, points, covered)
+        tokens = _update(first, tokens, self._look_at_image(tokens + points, shares))
+        cells = self._answer_image(tokens, points, shares)
 
         placed = (tokens + points)[None]
         tokens = tokens + second.self_attn(placed, placed, tokens[None])[0][0]
@@ -124,16 +123,16 @@ class SharedDecoding:
         weight = attention.v_proj.weight.unflatten(0, (self.heads, -1))
         return self._leave(attention, seen @ weight.mT)
 
-    def _look_at_image(self, placed: Tensor, covered: Tensor | None) -> Tensor:
+    def _look_at_image(self, placed: Tensor, shares: Tensor | None) -> Tensor:
         attention = self.first.cross_attn_token_to_image
         asked = self._ask(attention, attention.q_proj(placed), attention.k_proj)
-        weights = self._image_scores(asked, self.first_keys, covered).softmax(-1)
+        weights = self._image_scores(asked, self.first_keys, shares).softmax(-1)
         seen = (weights.unflatten(1, (self.heads, -1)) @ self.first_values.mT).to(placed.dtype)
-        if covered is not None:
-            assert self.mark is not None
-            share = (weights @ covered.mT).unflatten(1, (self.heads, -1)).to(placed.dtype)
-            value = F.linear(self.mark, attention.v_proj.weight)
-            seen = seen + share * self._split(value[None, None])
+        if shares is not None:
+            assert self.marks is not None
+            of_marks = (weights @ shares.mT).unflatten(1, (self.heads, -1)).to(placed.dtype)
+            values = F.linear(self.marks, attention.v_proj.weight)
+            seen = seen + of_marks @ self._split(values[None])
         return self._leave(attention, seen)
 
     def _leave(self, attention: Any, seen: Tensor) -> Tensor:
@@ -150,16 +149,16 @@ class SharedDecoding:
         cells = _add_product(cells, weights.mT, self._values(attention, tokens))
         return self._normalise(self.second, cells)
 
-    def _answer_image(self, tokens: Tensor, points: Tensor, covered: Tensor | None) -> Tensor:
+    def _answer_image(self, tokens: Tensor, points: Tensor, shares: Tensor | None) -> Tensor:
         attention = self.first.cross_attn_image_to_token
         asked = self._ask(attention, attention.k_proj(tokens + points), attention.q_proj)
-        weights = self._over_tokens(self._image_scores(asked, self.first_queries, covered))
+        weights = self._over_tokens(self._image_scores(asked, self.first_queries, shares))
         values = self._values(attention, tokens)
-        if covered is not None:
-            assert self.mark is not None
-            weights = torch.cat([weights, covered], 1)
-            mark = self.mark.to(values).expand(len(values), 1, -1)
-            values = torch.cat([values, mark], 1)
+        if shares is not None:
+            assert self.marks is not None
+            weights = torch.cat([weights, shares], 1)
+            marks = self.marks.to(values).expand(len(values), -1, -1)
+            values = torch.cat([values, marks], 1)
         return self._normalise(self.first, torch.baddbmm(self.map, weights.mT, values))
 
     def _over_tokens(self, scores: Tensor) -> Tensor:
@@ -186,13 +185,13 @@ class SharedDecoding:
         """Compare with a prompt's cells; ``shared`` is their positions, projected."""
         return _add_product((asked.own @ shared).flatten(1, 2), asked.mixed, cells.mT)
 
-    def _image_scores(self, asked: _Asked, shared: Tensor, covered: Tensor | None) -> Tensor:
-        """Compare with the image, projected, and the mark on it."""
+    def _image_scores(self, asked: _Asked, shared: Tensor, shares: Tensor | None) -> Tensor:
+        """Compare with the image, projected, and the marks on it."""
         scores = (asked.own @ shared).flatten(1, 2)
-        if covered is None:
+        if shares is None:
             return scores
-        assert self.mark is not None
-        return _add_product(scores, asked.mixed @ self.mark.to(self.dtype)[:, None], covered)
+        assert self.marks is not None
+        return _add_product(scores, asked.mixed @ self.marks.to(self.dtype).T, shares)
 
     def _project(self, cells: Tensor, linear: Any) -> Tensor:
         """Project cells (P, 256) to (heads, channels, P)."""

@@ -46,7 +46,7 @@ def test_batch_has_objects_where_their_boxes_are() -> None:
             assert [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1] == box
 
 
-@pytest.mark.parametrize('head', [None, 'prompt', 'light', 'rtmdet-ins'])
+@pytest.mark.parametrize('head', [None, 'prompt', 'query', 'light', 'rtmdet-ins'])
 def test_a_prediction_has_its_parts_and_finds_what_it_should(reduced, head) -> None:
     work = Workload('predict', detections=7)
     config = TINY if head is None else reduced(f'rs4d/rs4d-base_{head}_ssdd.py')

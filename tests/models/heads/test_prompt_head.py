@@ -1,6 +1,5 @@
 """The prompt head: tokens, losses, choice of boxes, and whole detectors around it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,31 +7,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
-from mmdet.structures.mask import PolygonMasks
 from mmengine.config import Config
 from mmengine.structures import InstanceData
+from small_batches import batch
 from torch import Tensor, nn
 
 from rs4d.config import resolve
 from rs4d.models.detectors import PromptMaskRCNN
 from rs4d.models.heads import EmbeddedPyramid, PromptMaskHead, PromptRoIHead, RoIPrompter
-from rs4d.models.heads.prompt_mask_head import upsample, upsample_above
+from rs4d.models.heads.mask_resizing import resize, upsample_above
 from rs4d.models.heads.roi_prompter import box_coverage, box_windows, token_points
 
 WIDTH = 16
-
-
-@MODELS.register_module()
-class OneConvBackbone(nn.Module):
-    """One map of stride 16."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, channels, 16, stride=16)
-
-    def forward(self, img: Tensor) -> tuple[Tensor]:
-        return (self.conv(img),)
 
 
 def detector_config(
@@ -77,36 +63,6 @@ def detector_config(
 def build(**kwargs: Any) -> PromptMaskRCNN:
     torch.manual_seed(0)
     return MODELS.build(detector_config(**kwargs).model)
-
-
-def batch(counts: Sequence[int], size: tuple[int, int] = (96, 128), kind: str = 'bitmap') -> dict:
-    rng = np.random.default_rng(0)
-    height, width = size
-    samples = []
-    for count in counts:
-        corner = rng.uniform(0, (width - 40, height - 40), (count, 2))
-        boxes = np.concatenate([corner, corner + rng.uniform(8, 40, (count, 2))], 1)
-        boxes = boxes.astype(np.float32)
-        polygons = [[np.array([x, y, u, y, u, v, x, v])] for x, y, u, v in boxes]
-        masks: Any = PolygonMasks(polygons, height, width)
-        objects = InstanceData(
-            bboxes=torch.from_numpy(boxes.reshape(-1, 4)),
-            labels=torch.from_numpy(rng.integers(0, 2, count)),
-            masks=masks if kind == 'polygon' else masks.to_bitmap(),
-        )
-        sample = DetDataSample(
-            metainfo=dict(
-                img_shape=size,
-                ori_shape=(height // 2, width // 2),
-                scale_factor=(2.0, 2.0),
-                batch_input_shape=size,
-                pad_shape=size,
-            )
-        )
-        sample.gt_instances = objects
-        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
-        samples.append(sample)
-    return dict(inputs=torch.randn(len(counts), 3, *size), data_samples=samples)
 
 
 def test_prompter_shapes_and_sine() -> None:
@@ -195,12 +151,12 @@ def test_masks_end_a_margin_from_their_box() -> None:
 def test_box_prompt_marks_the_box_on_the_embedding() -> None:
     head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16), box_prompt=True)
     sent: list[Tensor] = []
-    head.decoder.register_forward_pre_hook(lambda _, args: sent.extend(args[3:5]))
+    head.decoder.register_forward_pre_hook(lambda _, args: sent.extend(args[3][:2]))
     rois = torch.tensor([[0.0, 16, 0, 64, 32], [0, 0, 0, 16, 8]])
     with torch.no_grad():
         head(torch.randn(2, 8, 14, 14), rois, torch.randn(1, 256, 2, 4), (32, 64))
-    (wide, corner), mark = sent
-    assert mark is head.box_embed
+    ((wide, corner),), marks = sent[0].transpose(0, 1), sent[1]
+    torch.testing.assert_close(marks, head.box_embed[None])
     assert not wide[:, 0].any()
     torch.testing.assert_close(wide[:, 1:], torch.ones(2, 3))
     torch.testing.assert_close(corner[0, 0], torch.tensor(0.5))
@@ -325,7 +281,7 @@ def test_masks_lie_where_the_logits_say() -> None:
     found = [int(v) for v in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)]
     assert np.abs(np.array(found) - [16, 32, 48, 64]).max() <= 1
     assert head.binarise(logits, (64, 64), meta, 0.5, rescale=False).shape == (1, 48, 32)
-    assert upsample(logits.half(), (16, 16)).dtype == torch.float32
+    assert resize(logits.half(), (16, 16)).dtype == torch.float32
 
 
 @pytest.mark.parametrize('threshold', [0.3, 0.5, 0.0])
@@ -340,11 +296,11 @@ def test_masks_resized_in_part_are_those_resized_whole(
         logits = torch.rand(1, 24, 32) - 1.5
         top, bottom, left, right = part
         logits[:, top:bottom, left:right] = torch.randn(1, bottom - top, right - left) * 3
-        whole = upsample(logits, (96, 128))[..., :90, :120]
-        expected = upsample(whole, ori_shape) >= torch.tensor(threshold).logit()
+        whole = resize(logits, (96, 128))[..., :90, :120]
+        expected = resize(whole, ori_shape) >= torch.tensor(threshold).logit()
         found = head.binarise(logits, (96, 128), meta, threshold, rescale=True)
         assert torch.equal(found, expected)
-    assert torch.equal(upsample_above(logits, (50, 64), 0.0), upsample(logits, (50, 64)))
+    assert torch.equal(upsample_above(logits, (50, 64), 0.0), resize(logits, (50, 64)))
 
 
 @pytest.mark.parametrize(('detector', 'channels'), [('MaskRCNN', 32), ('PromptMaskRCNN', 256)])

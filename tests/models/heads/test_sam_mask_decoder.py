@@ -12,7 +12,9 @@ from rs4d.checkpoints import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
 )
+from rs4d.errors import ConfigError
 from rs4d.models.heads import SAMMaskDecoder, shared_decoding
+from rs4d.models.heads.sam_mask_decoder import DensePrompt
 
 MLPS = ('iou_prediction_head', *(f'output_hypernetworks_mlps.{i}' for i in range(4)))
 
@@ -188,9 +190,53 @@ def test_marks_are_dense_prompts_of_transformers(official: Path, sam: SamModel) 
             inputs['dense_prompt_embeddings'] + coverage[:, None] * mark[:, None, None]
         )
         expected = sam.mask_decoder(multimask_output=False, **inputs)[0][:, 0, 0]
-        logits = decoder(tokens[:, 0], embedding, torch.tensor([0, 1]), coverage, mark)
+        dense = DensePrompt(coverage[:, None], mark[None])
+        logits = decoder(tokens[:, 0], embedding, torch.tensor([0, 1]), dense)
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(logits, plain, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize('meta_names', [True, False])
+def test_masks_are_prompts_as_in_transformers(
+    meta_names: bool, weights: dict[str, Tensor], sam: SamModel, tmp_path: Path
+) -> None:
+    """Against SAM's whole prompt encoder, with masks of the size that it expects and of another."""
+    layers = dict(enumerate(('conv1', 'layer_norm1', '', 'conv2', 'layer_norm2', '', 'conv3')))
+    theirs = sam.prompt_encoder.mask_embed.state_dict()
+    torch.manual_seed(2)
+    for value in theirs.values():
+        value.normal_()
+    start, names = 'prompt_encoder.mask_embed', {new: new for new in layers.values()}
+    if meta_names:
+        start, names = 'prompt_encoder.mask_downscaling', {v: str(k) for k, v in layers.items()}
+    own = {
+        f'{start}.{names[name]}.{kind}': value
+        for (name, kind), value in ((key.split('.'), value) for key, value in theirs.items())
+    }
+    torch.save(weights | own, tmp_path / 'sam.pth')
+    decoder = build(tmp_path / 'sam.pth', mask_prompt=True)
+    embedding, tokens = torch.randn(2, 256, 16, 16), torch.randn(2, 1, 5, 256)
+    masks = torch.randn(2, 64, 64) * 5
+    inputs = prompt_inputs(sam, embedding, tokens)
+    with torch.no_grad():
+        _, inputs['dense_prompt_embeddings'] = sam.prompt_encoder(None, None, None, masks[:, None])
+        expected = sam.mask_decoder(multimask_output=False, **inputs)[0][:, 0, 0]
+        dense = decoder.encode_masks(masks, (16, 16))
+        logits = decoder(tokens[:, 0], embedding, torch.tensor([0, 1]), dense)
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+        larger = masks.repeat_interleave(2, 1).repeat_interleave(2, 2)
+        again = decoder.encode_masks(larger, (16, 16))
+    # The mean of four equal pixels is each of them.
+    torch.testing.assert_close(again.shares, dense.shares, rtol=1e-4, atol=1e-4)
+    assert not decoder.no_mask_embed.weight.requires_grad
+    assert all(p.requires_grad for p in decoder.mask_embed.parameters())
+
+
+def test_masks_are_no_prompts_unless_asked_for(official: Path) -> None:
+    with pytest.raises(ConfigError, match='mask_prompt=True'):
+        build(None).encode_masks(torch.zeros(1, 8, 8), (2, 2))
+    with pytest.raises(CheckpointMismatchError, match=r'are missing.*mask_embed'):
+        build(official, mask_prompt=True)
 
 
 @pytest.mark.parametrize('cells', [100, 4096])
@@ -207,17 +253,22 @@ def test_sharing_changes_neither_masks_nor_gradients(
     tokens, embedding, coverage, mark = (x.double() for x in (*inputs, torch.randn(256)))
     image_ids = torch.tensor([1, 0, 1])
     found = []
-    for decode in (decoder, lambda *args: in_their_words(decoder, *args)):
+
+    def ours(*args: Tensor) -> Tensor:
+        *others, coverage, mark = args
+        return decoder(*others, DensePrompt(coverage[:, None], mark[None]))
+
+    for decode in (ours, lambda *args: in_their_words(decoder, *args)):
         leaves = [x.clone().requires_grad_() for x in (tokens, embedding, mark)]
         logits = decode(leaves[0], leaves[1], image_ids, coverage, leaves[2])
         trained = [*leaves, *(p for p in decoder.parameters() if p.requires_grad)]
         found.append([logits.detach(), *torch.autograd.grad(logits.square().mean(), trained)])
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
     with torch.no_grad():
         before = embedding.clone()
-        logits = decoder(tokens, embedding, image_ids, coverage, mark)
-        alone = decoder(tokens[1:2], embedding, image_ids[1:2], coverage[1:2], mark)
+        logits = ours(tokens, embedding, image_ids, coverage, mark)
+        alone = ours(tokens[1:2], embedding, image_ids[1:2], coverage[1:2], mark)
     torch.testing.assert_close(logits, found[0][0], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(alone, logits[1:2], rtol=1e-9, atol=1e-9)
     assert torch.equal(embedding, before)
@@ -241,7 +292,8 @@ def test_half_precision_is_close(official: Path) -> None:
     decoder = build(official)
     torch.manual_seed(1)
     tokens, embedding = torch.randn(2, 5, 256), torch.randn(1, 256, 12, 12)
-    args = tokens, embedding, torch.tensor([0, 0]), torch.rand(2, 12, 12), torch.randn(256)
+    dense = DensePrompt(torch.rand(2, 1, 12, 12), torch.randn(1, 256))
+    args = tokens, embedding, torch.tensor([0, 0]), dense
     with torch.no_grad():
         exact = decoder(*args)
         with torch.autocast('cpu', dtype=torch.bfloat16):
