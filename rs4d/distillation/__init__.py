@@ -5,7 +5,13 @@ from .feature_distiller import FeatureDistiller
 from .frozen_teacher import FrozenTeacher
 from .losses import FeatureLoss
 from .matches import AggregatedMatch, BlockMatch, EmbeddingMatch, FeatureMatch
-from .schedules import AdaptiveSchedule, CorruptionSchedule, FixedSchedule, LinearSchedule
+from .schedules import (
+    AdaptiveSchedule,
+    CorruptionSchedule,
+    FixedSchedule,
+    LinearSchedule,
+    ProgressSchedule,
+)
 from .standardisation import ChannelStandardisation
 from .teacher_cache.cached_teacher import CachedTeacher
 from .teacher_cache.loading import LoadTeacherEmbedding, PackDistillInputs
@@ -24,6 +30,7 @@ __all__ = [
     'FixedSchedule',
     'FrozenTeacher',
     'LinearSchedule',
+    'ProgressSchedule',
     'LoadTeacherEmbedding',
     'NoiseAndMask',
     'PackDistillInputs',

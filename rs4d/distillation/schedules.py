@@ -144,3 +144,61 @@ class AdaptiveSchedule(CorruptionSchedule):
         self.error_average.lerp_(error, weight.to(error.dtype))
         if self.num_updates <= self.warmup_iters:
             self.initial_error.copy_(self.error_average)
+
+
+@MODELS.register_module()
+class ProgressSchedule(CorruptionSchedule):
+    """More corruption while the student gets on, less while it does not; no target is needed.
+
+    A fast and a slow moving average of the student's normalised error are compared at each iteration
+    after the warm-up: the difficulty goes up by 1/``ramp_iters`` where the fast one is below the slow
+    one, and down by as much where it is not. As the error is that on corrupted input, corruption grows
+    just as fast as the student learns to bear it.
+
+    Args:
+        warmup_iters: Iterations without corruption.
+        ramp_iters: Iterations of progress that take the difficulty from 0 to 1.
+        momentum: Weight of a new error in the fast average; the slow one's is a quarter of it. Until
+            1/momentum iterations have passed, an average is the plain mean.
+
+    Raises:
+        ConfigError: An argument is out of its range.
+    """
+
+    fast_average: Tensor
+    slow_average: Tensor
+    level: Tensor
+
+    def __init__(
+        self, warmup_iters: int = 1000, ramp_iters: int = 10000, momentum: float = 0.01
+    ) -> None:
+        super().__init__()
+        if warmup_iters < 0 or ramp_iters < 1 or not 0 < momentum <= 1:
+            raise ConfigError(
+                f'ProgressSchedule: of warmup_iters={warmup_iters}, ramp_iters={ramp_iters} and '
+                f'momentum={momentum}, the first should not be negative, the second at least 1, the '
+                "third above 0 and at most 1. Correct corruption.schedule in the distiller's config."
+            )
+        self.warmup_iters = warmup_iters
+        self.ramp_iters = ramp_iters
+        self.momentum = momentum
+        self.register_buffer('fast_average', torch.zeros(()))
+        self.register_buffer('slow_average', torch.zeros(()))
+        self.register_buffer('level', torch.zeros(()))
+
+    @property
+    def difficulty(self) -> Tensor:
+        """0 during the warm-up, then as far as progress has taken it."""
+        return self.level
+
+    def observe(self, error: Tensor) -> None:
+        """Move the averages, then the difficulty; see :class:`CorruptionSchedule`."""
+        for average, momentum in (
+            (self.fast_average, self.momentum),
+            (self.slow_average, self.momentum / 4),
+        ):
+            weight = (1 / self.num_updates).clamp_min(momentum)
+            average.lerp_(error, weight.to(error.dtype))
+        sign = torch.where(self.fast_average < self.slow_average, 1.0, -1.0)
+        moved = (self.level + sign / self.ramp_iters).clamp(0, 1)
+        self.level.copy_(torch.where(self.num_updates > self.warmup_iters, moved, self.level))

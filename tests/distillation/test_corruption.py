@@ -128,6 +128,36 @@ def test_linear_and_fixed_schedules() -> None:
     assert follow(MODELS.build(FIXED), [0.9] * 3) == [1, 1, 1]
 
 
+def by_progress(errors: list[float], warmup: int, ramp: int, momentum: float) -> float:
+    """The rule of progress in plain Python."""
+    level, fast, slow = 0.0, errors[0], errors[0]
+    for number, error in enumerate(errors, 1):
+        fast += max(1 / number, momentum) * (error - fast)
+        slow += max(1 / number, momentum / 4) * (error - slow)
+        if number > warmup:
+            level = min(max(level + (1 if fast < slow else -1) / ramp, 0), 1)
+    return level
+
+
+@pytest.mark.parametrize(
+    ('errors', 'least', 'most'),
+    [
+        (torch.linspace(1, 0.6, 60).tolist(), 0.9, 1),  # gets on, however far it is from perfect
+        ([*torch.linspace(1, 0.6, 40), *torch.linspace(0.6, 0.9, 40)], 0, 0.6),  # is lost
+        ([0.8] * 60, 0, 0),  # learns nothing
+    ],
+)
+def test_progress_schedule(errors: list[float], least: float, most: float) -> None:
+    schedule = MODELS.build(
+        dict(type='ProgressSchedule', warmup_iters=10, ramp_iters=40, momentum=0.2)
+    )
+    errors = [float(error) for error in errors]
+    found = follow(schedule, errors)
+    assert found[:10] == [0] * 10
+    assert found[-1] == pytest.approx(by_progress(errors, 10, 40, 0.2), abs=1e-6)
+    assert least <= found[-1] <= most
+
+
 BAD = [float('nan'), float('inf'), float('-inf')]
 
 
@@ -164,9 +194,10 @@ def test_ranks_agree_on_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(mine) == pytest.approx(0.9)  # what the log shows is left alone
 
 
-def test_state_survives_a_checkpoint() -> None:
+@pytest.mark.parametrize('kind', ['AdaptiveSchedule', 'ProgressSchedule'])
+def test_state_survives_a_checkpoint(kind: str) -> None:
     errors = torch.linspace(1, 0.3, 12).tolist()
-    settings = dict(type='AdaptiveSchedule', warmup_iters=3, momentum=0.2)
+    settings = dict(type=kind, warmup_iters=3, momentum=0.2)
     whole, first, second = (build(schedule=settings) for _ in range(3))
     follow(whole.schedule, errors)
     follow(first.schedule, errors[:5])
@@ -201,6 +232,7 @@ def test_checkpoints_of_when_they_were_one_module(kind: str, kept: list[str]) ->
         (dict(type='NoiseAndMask', mask_ratio=20), 'mask_ratio=20'),
         (dict(type='LinearSchedule', warmup_iters=10, ramp_iters=10), 'ramp_iters=10'),
         (dict(type='AdaptiveSchedule', warmup_iters=0, momentum=0), 'warmup_iters=0, momentum=0'),
+        (dict(type='ProgressSchedule', ramp_iters=0), 'ramp_iters=0'),
     ],
 )
 def test_bad_arguments(cfg: dict, message: str) -> None:
