@@ -30,8 +30,8 @@ __all__ = [
     'FixedSchedule',
     'FrozenTeacher',
     'LinearSchedule',
-    'ProgressSchedule',
     'LoadTeacherEmbedding',
     'NoiseAndMask',
     'PackDistillInputs',
+    'ProgressSchedule',
 ]
