@@ -15,7 +15,7 @@ def test_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert lines[0].split() == ['0', 'to', 'do', 'teacher/seed0', '(cache-teacher)']
     assert lines[1].split() == ['1', 'to', 'do', 'distilled/none_seed0', '(epochs:', '1)']
-    assert len(lines) == 1 + 7 + 7
+    assert len(lines) == 1 + 8 + 8
     assert list(tmp_path.iterdir()) == []
 
 
@@ -36,7 +36,7 @@ def test_slurm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ('words', 'message'),
     [
         (['--jobs', '0'], 'one at least'),
-        (['--only', '99'], 'the study has the runs 0 to 20'),
+        (['--only', '99'], 'the study has the runs 0 to 24'),
         (['--scale', '0'], 'above 0'),
     ],
 )

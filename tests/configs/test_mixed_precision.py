@@ -41,7 +41,10 @@ def as_truth(result: Any) -> list[dict[str, Any]]:
 STEPS = {'bbox': 60, 'prompt': 40, 'query': 90}
 
 
-@pytest.mark.parametrize('head', STEPS)
+# The query head learns slowly: a minute, with the slow tests.
+@pytest.mark.parametrize(
+    'head', ['bbox', 'prompt', pytest.param('query', marks=pytest.mark.slow_configs)]
+)
 def test_scores_in_bfloat16(head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ensure_scenes(tmp_path, num_train=2, num_val=16, size=64, seed=0)
     monkeypatch.setenv('RS4D_TINY_ROOT', str(tmp_path))

@@ -47,7 +47,9 @@ def test_test_prints_and_writes_the_metrics(
         assert re.search(rf'coco/{name} +{metrics[f"coco/{name}"]:.4f}', output)
     assert metrics['checkpoint'] == str(checkpoint)
     run = metrics['run']
-    assert run['data'] == [dict(type='ScenesInsSegDataset', annotations='scenes_val.json')]
+    (data,) = run['data']
+    assert (data['type'], data['annotations']) == ('ScenesInsSegDataset', 'scenes_val.json')
+    assert data['folder'] == 'scenes'
     assert (run['epochs'], run['iterations'], run['seed']) == (1, 2, 0)
     assert 0 < run['training']['minutes'] < 2
     assert run['training']['images'] == 4
