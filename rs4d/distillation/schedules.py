@@ -50,6 +50,11 @@ class CorruptionSchedule(nn.Module):
     def observe(self, error: Tensor) -> None:
         """Take in an error, finite and the same on all ranks; ``num_updates`` has counted it."""
 
+    def move_average(self, average: Tensor, error: Tensor, momentum: float) -> None:
+        """Move an average, in place; until 1/momentum errors have come, it is the plain mean."""
+        weight = (1 / self.num_updates).clamp_min(momentum)
+        average.lerp_(error, weight.to(error.dtype))
+
 
 @MODELS.register_module()
 class FixedSchedule(CorruptionSchedule):
@@ -140,8 +145,7 @@ class AdaptiveSchedule(CorruptionSchedule):
 
     def observe(self, error: Tensor) -> None:
         """Move the average; see :class:`CorruptionSchedule`."""
-        weight = (1 / self.num_updates).clamp_min(self.momentum)
-        self.error_average.lerp_(error, weight.to(error.dtype))
+        self.move_average(self.error_average, error, self.momentum)
         if self.num_updates <= self.warmup_iters:
             self.initial_error.copy_(self.error_average)
 
@@ -193,12 +197,8 @@ class ProgressSchedule(CorruptionSchedule):
 
     def observe(self, error: Tensor) -> None:
         """Move the averages, then the difficulty; see :class:`CorruptionSchedule`."""
-        for average, momentum in (
-            (self.fast_average, self.momentum),
-            (self.slow_average, self.momentum / 4),
-        ):
-            weight = (1 / self.num_updates).clamp_min(momentum)
-            average.lerp_(error, weight.to(error.dtype))
+        self.move_average(self.fast_average, error, self.momentum)
+        self.move_average(self.slow_average, error, self.momentum / 4)
         sign = torch.where(self.fast_average < self.slow_average, 1.0, -1.0)
         moved = (self.level + sign / self.ramp_iters).clamp(0, 1)
         self.level.copy_(torch.where(self.num_updates > self.warmup_iters, moved, self.level))
