@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--slurm', action='store_true', help='print a script of array jobs for Slurm, and end')
     add('--page', metavar='FILE.md', help='put table and curves into this page as well')
     add(
+        '--record',
+        metavar='FILE.json',
+        type=Path,
+        help='keep what is found in this file as well; what it holds is not done again',
+    )
+    add(
         '--cfg-options',
         nargs='+',
         action=OptionsAction,
@@ -56,16 +62,19 @@ def run(args: argparse.Namespace) -> None:
         )
     folder = Path(args.work_dir or Path('work_dirs/studies') / _folder_name(study))
     if args.list:
-        _list(study, folder)
+        _list(study, folder, args.record)
     elif args.slurm:
-        words = [*_words(args), *(['--work-dir', args.work_dir] if args.work_dir else [])]
-        print(slurm_script(study, folder, words), end='')
+        words = _words(args)
+        for option in ('work_dir', 'record'):
+            if value := getattr(args, option):
+                words += [f'--{option.replace("_", "-")}', str(value)]
+        print(slurm_script(study, folder, words, args.record), end='')
     elif args.table:
         _write_table(study, folder, args)
     else:
         earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            run_study(study, folder, args.jobs, args.only, _say)
+            run_study(study, folder, args.jobs, args.only, _say, args.record)
         finally:
             signal.signal(signal.SIGTERM, earlier)
             if args.only is None:
@@ -93,22 +102,28 @@ def _words(args: argparse.Namespace) -> list[str]:
     return words
 
 
-def _list(study: 'Study', folder: Path) -> None:
+def _list(study: 'Study', folder: Path, record: Path | None) -> None:
+    from rs4d.analysis.studies.record import read_record
     from rs4d.analysis.studies.run_folder import RunFolder
 
+    recorded = read_record(study, record)
     for run in study.runs:
+        state: str = RunFolder(folder / run.name).state
+        if state != 'done' and run.number in recorded:
+            state = 'recorded'
         length = run.command
         if run.cpu_minutes:
             length = f'{run.cpu_minutes:g} CPU minutes'
         elif run.epochs:
             length = f'epochs: {run.epochs}'
-        print(f'{run.number:3}  {RunFolder(folder / run.name).state:6}  {run.name}  ({length})')
+        print(f'{run.number:3}  {state:8}  {run.name}  ({length})')
 
 
 def _write_table(study: 'Study', folder: Path, args: argparse.Namespace) -> None:
     from rs4d.analysis.studies import write_results
 
-    text = write_results(study, folder, _words(args), Path(args.page) if args.page else None)
+    page = Path(args.page) if args.page else None
+    text = write_results(study, folder, _words(args), page, args.record)
     if text is None:
         print('No run is done yet that would be a row of the table.')
     else:

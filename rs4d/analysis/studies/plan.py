@@ -1,6 +1,8 @@
 """What a study consists of: its runs, in order, and what each of them follows."""
 
+import hashlib
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +55,15 @@ class Run:
         """Its folder within the study's."""
         words = [*map(file_name, self.labels.values()), f'seed{self.seed}']
         return f'{file_name(self.step)}/{"_".join(words)}'
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells it from one of the same name with other settings or another length."""
+        length = (self.epochs, self.cpu_minutes, self.includes, self.validations)
+        parents = {step: run.fingerprint for step, run in self.after.items()}
+        own = [self.command, self.config, self.settings, self.seed, length, parents]
+        text = json.dumps(own, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def chain(self) -> 'Iterator[Run]':
         """Itself, and all that it follows, the nearest first."""

@@ -4,24 +4,26 @@ import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rs4d.analysis.marked_page import Marks
-from rs4d.files import write_json, write_text, written_whole
-from rs4d.visualization import draw_groups, read_run
+from rs4d.files import write_text, written_whole
+from rs4d.visualization import draw_groups
 
 from .plan import Run, Study, file_name
-from .run_folder import RunFolder
+from .record import Result, collect, validations, write_record
 from .study_file import StudyError
 
 NONE = '\N{EN DASH}'
-Result = Mapping[str, Any]
 # Runs that differ in nothing but their seeds: of a row, each with what it found.
 Rows = Mapping[str, Sequence[tuple[Run, Result]]]
 
 
 def write_results(
-    study: Study, folder: Path, words: Sequence[str], page: Path | None = None
+    study: Study,
+    folder: Path,
+    words: Sequence[str],
+    page: Path | None = None,
+    record: Path | None = None,
 ) -> str | None:
     """Write ``results.md``, ``results.json`` and ``curves.png`` of what is done into the work dir.
 
@@ -31,27 +33,26 @@ def write_results(
         words: The command line that does it.
         page: A Markdown page in which the same is put between two marks, at its end if it has none,
             with the picture in ``images/`` beside it.
+        record: A file that holds what was done elsewhere or earlier, and gets what is done here.
 
     Returns:
         The text; None if no training that ends a row is done.
 
     Raises:
-        StudyError: The page has one of the marks only.
+        StudyError: The page has one of the marks only, or the record is of other settings.
         FileWriteError: A file cannot be written.
     """
-    results = {
-        run.number: result
-        for run in study.runs
-        if (result := RunFolder(folder / run.name).result()) is not None
-    }
+    results = collect(study, folder, record)
+    if record is not None and results:
+        write_record(study, results, record)
     rows: dict[str, list[tuple[Run, Result]]] = {}
     for run in study.ends():
         if run.number in results:
             rows.setdefault(_label(study, run), []).append((run, results[run.number]))
     if not rows:
         return None
-    write_json(folder / 'results.json', list(results.values()), indent=2)
-    picture = _draw(study, folder, rows)
+    write_record(study, results, folder / 'results.json')
+    picture = _draw(study, folder, rows, results)
     missing = sum(run.number not in results for run in study.ends())
     parts = [_introduction(study, words, missing), _means(study, rows, results)]
     parts += [_runs(study, rows, results), _conditions(results)]
@@ -112,9 +113,12 @@ def _means(study: Study, rows: Rows, results: Mapping[int, Result]) -> str:
 
 
 def _runs(study: Study, rows: Rows, results: Mapping[int, Result]) -> str:
-    """A line for each run."""
-    lines = [_line(['run', 'seed', *study.figures.values(), 'epochs', 'CPU minutes'])]
-    lines.append('|---' * (4 + len(study.figures)) + '|')
+    """A line for each run; where it was done, unless all were done in one place by one commit."""
+    trained = [result for result in results.values() if 'metrics' in result]
+    origins = {(result['machine'], result['commit']) for result in trained}
+    places = ['machine', 'commit'] if len(origins) > 1 else []
+    heads = ['run', 'seed', *study.figures.values(), 'epochs', 'CPU minutes', *places]
+    lines = [_line(heads), '|---' * len(heads) + '|']
     for label, runs in rows.items():
         for run, result in runs:
             found = [_figure(run, results, key) for key in study.figures]
@@ -122,7 +126,8 @@ def _runs(study: Study, rows: Rows, results: Mapping[int, Result]) -> str:
             chain = [results[other.number] for other in _trainings(run)]
             epochs = ' + '.join(str(other['epochs']) for other in chain)
             minutes = ' + '.join(f'{value:.1f}' for value in _minutes(run, results))
-            lines.append(_line([label, str(result['seed']), *figures, epochs, minutes]))
+            origin = [result[place] for place in places]
+            lines.append(_line([label, str(result['seed']), *figures, epochs, minutes, *origin]))
     return '\n'.join(lines)
 
 
@@ -178,16 +183,11 @@ def _line(cells: Sequence[str]) -> str:
     return f'| {" | ".join(cells)} |'
 
 
-def _draw(study: Study, folder: Path, rows: Rows) -> Path | None:
+def _draw(study: Study, folder: Path, rows: Rows, results: Mapping[int, Result]) -> Path | None:
     if not study.curves:
         return None
     groups = {
-        label: [
-            read_run(folder / other.name)
-            for run, _ in runs
-            for other in run.chain()
-            if other.command == 'train'
-        ]
+        label: [validations(results[other.number]) for run, _ in runs for other in _trainings(run)]
         for label, runs in rows.items()
     }
     known = {key for runs in groups.values() for run in runs for key in run.validation}

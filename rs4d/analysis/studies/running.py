@@ -20,6 +20,7 @@ from rs4d.visualization import last_validation, read_run
 
 from ..processes import COMMAND, last_line
 from .plan import Run, Study
+from .record import left_to_do
 from .run_folder import RunFolder
 from .settings import config_text, filled, merged
 from .study_file import StudyError
@@ -41,21 +42,28 @@ def run_study(
     jobs: int = 1,
     only: Sequence[int] | None = None,
     say: Callable[[str], None] = lambda text: None,
+    record: Path | None = None,
 ) -> None:
     """Do what is left to do of a study, and wait for what other processes do of it.
+
+    What follows a run that is done is begun before other runs, so that there is a row of the table as
+    soon as can be.
 
     Args:
         study: The study.
         folder: Its work dir.
         jobs: How many runs there are at a time.
-        only: Numbers of runs that are done; all by default.
+        only: Numbers of runs that are done, whether recorded or not; all by default.
         say: Is told what begins and ends.
+        record: A file of what has been done elsewhere, which is not done again.
 
     Raises:
         StudyError: Runs have failed, after all others have been done; or one of ``only`` follows one
-            that is not done.
+            that is not done; or the record is of other settings.
     """
-    _StudyRunner(study, folder, say).run(jobs, only)
+    left = left_to_do(study, folder, record)
+    wanted = left if only is None else [run for run in study.runs if run.number in only]
+    _StudyRunner(study, folder, say).run(jobs, wanted)
 
 
 class _StudyRunner:
@@ -65,10 +73,12 @@ class _StudyRunner:
         self.study, self.folder, self.say = study, folder, say
         self._processes: list[Popen] = []
         self._origin = _origin()
+        self._wanted: Sequence[Run] = ()
 
-    def run(self, jobs: int, only: Sequence[int] | None) -> None:
-        """See `run_study`."""
-        waiting = [run for run in self.study.runs if only is None or run.number in only]
+    def run(self, jobs: int, wanted: Sequence[Run]) -> None:
+        """Do these runs, so many at a time."""
+        self._wanted = wanted
+        waiting = sorted(wanted, key=lambda run: -len(list(run.chain())))
         active: dict[int, tuple[Run, Iterator[None]]] = {}
         failed: dict[str, str] = {}
         try:
@@ -100,7 +110,7 @@ class _StudyRunner:
         left = f' {len(waiting)} runs follow them and were left out.' if waiting else ''
         if failed:
             raise StudyError(
-                f'{len(failed)} of {len(self.study.runs)} runs failed: {", ".join(failed)}.{left} The '
+                f'{len(failed)} of {len(self._wanted)} runs failed: {", ".join(failed)}.{left} The '
                 f'same command tries them again. The first: {next(iter(failed.values()))}'
             )
         if waiting:
@@ -258,9 +268,9 @@ class _StudyRunner:
             if key in metrics
         )
         minutes = f' after {result["cpu_minutes"]:.1f} CPU minutes' if metrics else ''
-        done = sum(self._result(other) is not None for other in self.study.runs)
+        done = sum(self._result(other) is not None for other in self._wanted)
         tail = f': {figures}' if figures else ''
-        self.say(f'{run.name} is done{minutes} ({done} of {len(self.study.runs)}){tail}')
+        self.say(f'{run.name} is done{minutes} ({done} of {len(self._wanted)}){tail}')
 
 
 def _origin() -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .plan import Study
-from .run_folder import RunFolder
+from .record import left_to_do
 
 _HEAD = """#!/usr/bin/env bash
 # {title}: {count} runs as array jobs, a step after the other, and the table at the end.
@@ -20,16 +20,19 @@ submit() {{
 """
 
 
-def slurm_script(study: Study, folder: Path, words: Sequence[str]) -> str:
+def slurm_script(
+    study: Study, folder: Path, words: Sequence[str], record: Path | None = None
+) -> str:
     """Write a shell script that submits what is left to do of a study.
 
     Args:
         study: The study.
         folder: Its work dir, which all nodes see.
         words: The command line that does it here, ``rs4d study ...``.
+        record: A file of what has been done elsewhere, which is not done again.
     """
     command = shlex.join(words)
-    left = [run for run in study.runs if RunFolder(folder / run.name).state != 'done']
+    left = left_to_do(study, folder, record)
     script = [_HEAD.format(title=study.title, count=len(left), folder=_quoted(folder))]
     before: list[str] = []
     for place, step in enumerate(dict.fromkeys(run.step for run in left)):
