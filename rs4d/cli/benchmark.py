@@ -1,4 +1,4 @@
-"""Measure speed and memory, of detectors, of encoders and of the scan's engines.
+"""Measure speed and memory, of detectors, of whole scenes, of encoders and of the scan's engines.
 
 Candidates take turns, and ratios are taken round by round, so that a busy machine disturbs all of
 them alike. `rs4d benchmark KIND --help` says what a kind takes; `rs4d benchmark --models CONFIG ...`
@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from .common import add_config_arguments, parsed_options, quiet_mmengine
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one parser for each kind."""
@@ -16,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_kind: Callable[[argparse.ArgumentParser], None]
     for name, text, add_kind, work in (
         ('models', 'time and memory of whole detectors, by parts', _model_arguments, _models),
+        ('scenes', 'predicting whole scenes, against the model alone', _scene_arguments, _scenes),
         ('encoders', 'time, memory and multiply-adds of encoders', _encoder_arguments, _encoders),
         ('scan', 'the engines of the selective scan alone', _scan_arguments, _scan),
     ):
@@ -88,6 +91,45 @@ def _models(args: argparse.Namespace) -> None:
 def _print(tables: Iterable[str], out: Path) -> None:
     for table in tables:
         print(f'{table}\n\nWritten to {out}', flush=True)
+
+
+def _scene_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser, "the config file, or - for the checkpoint's own")
+    add = parser.add_argument
+    add('checkpoint', help='the checkpoint file')
+    add('scenes', nargs='+', metavar='SCENE', help='rasters')
+    add('--score-thr', type=float, default=0.3, help='least score, default: %(default)s')
+    add('--size', type=int, help="side of a window (default: the config's image size)")
+    add('--overlap', type=int, help='what windows share (default: a quarter of --size)')
+    add('--tiles', type=int, default=64, help='windows of a turn, at least; %(default)s')
+    add('--rounds', type=int, default=5, help='turns of each')
+    add('--warmup', type=int, default=1, help='turns before those that count')
+    add('--no-memory', action='store_true', help='do not predict each scene as a whole')
+    add('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder')
+
+
+def _scenes(args: argparse.Namespace) -> None:
+    """Measure predictions of scenes; write JSON and a Markdown table.
+
+    Rows of windows from the middle of a scene are predicted from the file, in turns with the same
+    windows from memory, which is the model alone. Then rs4d predict itself does the whole scene, and
+    its peak memory is measured.
+    """
+    from rs4d.analysis.benchmark.scenes import SceneTurns, measure_scenes
+    from rs4d.inference import Predictor
+
+    quiet_mmengine()
+    config = None if args.config == '-' else args.config
+    options = parsed_options(args)
+    detector = Predictor(config, args.checkpoint, score_thr=args.score_thr, options=options)
+    size = args.size or detector.side
+    overlap = size // 4 if args.overlap is None else args.overlap
+    turns = SceneTurns(size, overlap, args.tiles, args.rounds, args.warmup)
+    words = [args.config, args.checkpoint, '--score-thr', str(args.score_thr)]
+    if args.cfg_options:
+        words += ['--cfg-options', *args.cfg_options]
+    whole = None if args.no_memory else words
+    _print(measure_scenes(detector, args.scenes, turns, args.out, whole), args.out)
 
 
 def _encoder_arguments(parser: argparse.ArgumentParser) -> None:

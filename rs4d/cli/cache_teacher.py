@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import add_config_arguments, read_config
+from .common import add_config_arguments, quiet_mmengine, read_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -41,13 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fill the cache, or check it."""
-    from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
     from rs4d.distillation.teacher_cache.images import ImagesToCache
 
-    # Without a log file, MMEngine would print a paragraph on each of the teacher's parameters.
-    MMLogger.get_instance('cache_teacher', log_level='WARNING')
+    quiet_mmengine()
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     _complete_options(args, cfg)

@@ -143,6 +143,15 @@ def parsed_options(args: argparse.Namespace) -> dict[str, Any]:
     return {key: DictAction._parse_iterable(value) for key, value in pairs}
 
 
+def quiet_mmengine() -> None:
+    """Let MMEngine say what is wrong only: without a log file it prints a paragraph on each part."""
+    from mmengine.logging import MMLogger
+
+    # To ask for it again with a level would be warned of.
+    if not MMLogger.check_instance_created('rs4d'):
+        MMLogger.get_instance('rs4d', log_level='WARNING')
+
+
 def read_config(args: argparse.Namespace, checkpoint: str | None = None) -> 'Config':
     """Read the config that `add_config_arguments` and `add_data_arguments` asked for.
 

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='instead of a set, one georeferenced scene of so many pixels a side, scene.tif, and its '
         'objects, truth.gpkg',
     )
+    add('--bits', type=int, default=8, choices=[8, 16], help='of the mosaic, default: %(default)s')
     add('--overwrite', action='store_true', help='replace scenes of other settings')
 
 
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> None:
     if args.mosaic is not None:
         from rs4d.datasets.scenes.mosaic import write_mosaic
 
-        for file in write_mosaic(args.out_dir, args.mosaic, args.seed, args.overwrite):
+        words = (args.mosaic, args.seed, args.overwrite, args.bits)
+        for file in write_mosaic(args.out_dir, *words):
             print(file)
         print(f'{time.perf_counter() - start:.1f} s')
         return

@@ -13,7 +13,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_config_arguments, add_config_options, own_config
+from .common import (
+    add_config_arguments,
+    add_config_options,
+    own_config,
+    parsed_options,
+    quiet_mmengine,
+)
 
 if TYPE_CHECKING:
     from rs4d.inference import Predictor
@@ -129,21 +135,16 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _predictor(args: argparse.Namespace) -> 'Predictor':
-    from mmengine.config import DictAction
-    from mmengine.logging import MMLogger
-
     from rs4d.inference import Predictor
 
-    # Without a log file, MMEngine would print a paragraph on each part of the model.
-    MMLogger.get_instance('predict', log_level='WARNING')
-    pairs = (option.split('=', 1) for option in args.cfg_options or [])
+    quiet_mmengine()
     return Predictor(
         None if args.config == '-' else args.config,
         args.checkpoint,
         args.device,
         amp=args.amp,
         score_thr=args.score_thr,
-        options={key: DictAction._parse_iterable(value) for key, value in pairs},
+        options=parsed_options(args),
     )
 
 

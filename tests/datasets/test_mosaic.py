@@ -27,3 +27,17 @@ def test_pixels_and_truth(tmp_path):
         write_mosaic(tmp_path, 512)
     with pytest.raises(ConfigError, match='multiple of 256'):
         write_mosaic(tmp_path, 300, overwrite=True)
+
+
+def test_sixteen_bits_are_the_same_picture(tmp_path):
+    write_mosaic(tmp_path / '8', 256)
+    write_mosaic(tmp_path / '16', 256, bits=16)
+    with (
+        rasterio.open(tmp_path / '8/scene.tif') as few,
+        rasterio.open(tmp_path / '16/scene.tif') as many,
+    ):
+        assert many.dtypes == ('uint16',) * 3
+        assert (many.read() // 257 == few.read()).all()
+        assert (many.read() % 257 == 0).all()
+    with pytest.raises(ConfigError, match='12 bits'):
+        write_mosaic(tmp_path, 256, overwrite=True, bits=12)

@@ -1,6 +1,9 @@
 """Peak memory, measured in a process of its own."""
 
+import contextlib
 import multiprocessing
+import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -53,7 +56,30 @@ def status_mib(field: str) -> float:
     Raises:
         ConfigError: This system is not Linux.
     """
-    status = Path('/proc/self/status')
+    return _status_mib(Path('/proc/self/status'), field)
+
+
+def peak_of(process: subprocess.Popen, interval: float = 0.05) -> float:
+    """Wait for a process, and return the most resident memory that it was seen with, in MiB.
+
+    Args:
+        process: Just started.
+        interval: Seconds between two looks; a peak in the very last of them may be missed.
+
+    Raises:
+        ConfigError: This system is not Linux.
+    """
+    status = Path(f'/proc/{process.pid}/status')
+    peak = 0.0
+    while process.poll() is None:
+        # A process that has ended and was not waited for yet has no such line.
+        with contextlib.suppress(KeyError):
+            peak = max(peak, _status_mib(status, 'VmHWM'))
+        time.sleep(interval)
+    return peak
+
+
+def _status_mib(status: Path, field: str) -> float:
     if not status.is_file():
         raise ConfigError('Memory is measured on Linux only; elsewhere, --no-memory leaves it out.')
     sizes = dict(line.split(':', 1) for line in status.read_text().splitlines())
