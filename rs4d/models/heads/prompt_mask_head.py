@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rs4d.errors import ConfigError
 
-from .mask_resizing import binarise, resize
+from .mask_upsampling import binarise, resize
 from .roi_prompter import RoIPrompter, box_coverage, box_windows, token_points
 from .sam_mask_decoder import EMBED_DIMS, DensePrompt, embedding_projection
 

@@ -14,7 +14,7 @@ from rs4d.errors import ConfigError
 
 from .embedded_pyramid import EmbeddedPyramid
 from .instance_mask2former_head import InstanceMask2FormerHead
-from .mask_resizing import binarise
+from .mask_upsampling import binarise
 from .query_prompter import QueryPrompter
 from .query_targets import Match, Truth, at_points, match, read_truth
 from .sam_mask_decoder import EMBED_DIMS, embedding_projection

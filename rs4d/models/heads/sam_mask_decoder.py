@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint as run_again_in_backward
 from rs4d.checkpoints import load_all
 from rs4d.errors import ConfigError
 
-from .mask_resizing import resize
+from .mask_upsampling import resize
 from .sam_decoder_weights import read_decoder_weights
 from .shared_decoding import SharedDecoding
 

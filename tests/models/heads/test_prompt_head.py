@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rs4d.config import resolve
 from rs4d.models.detectors import PromptMaskRCNN
 from rs4d.models.heads import EmbeddedPyramid, PromptMaskHead, PromptRoIHead, RoIPrompter
-from rs4d.models.heads.mask_resizing import resize, upsample_above
+from rs4d.models.heads.mask_upsampling import resize, upsample_above
 from rs4d.models.heads.roi_prompter import box_coverage, box_windows, token_points
 
 WIDTH = 16
