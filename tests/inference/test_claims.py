@@ -1,7 +1,6 @@
 """Two processes at one folder: those of one work share it, others are refused by one sentence."""
 
 import multiprocessing
-import time
 
 import geopandas
 import numpy as np
@@ -97,8 +96,9 @@ def test_a_dead_process_refuses_nobody(tmp_path, running):
     ids = _objects(np.random.default_rng(3))
     scene, out = write_scene(tmp_path / 'scene.tif', ids), tmp_path / 'out'
     start(scene, out)
-    multiprocessing.active_children()[0].kill()
-    time.sleep(0.1)
+    (process,) = multiprocessing.active_children()
+    process.kill()
+    process.join()
     assert list((out / FOLDER).glob('*.lock'))
     assert _predict(scene, out).objects == len(truth(ids))
 
