@@ -40,7 +40,8 @@ class Stretch:
         single = values.dtype.itemsize <= 2 or values.dtype == np.float32
         with np.errstate(invalid='ignore', over='ignore'):
             stretched = self._map(values.astype(np.float32 if single else np.float64))
-            stretched = stretched.clip(0, WHITE).astype(np.float32, copy=False)
+            np.clip(stretched, 0, WHITE, out=stretched)
+            stretched = stretched.astype(np.float32, copy=False)
         if valid is not None and not valid.all():
             stretched[~valid] = np.asarray(fill, np.float32)
         return stretched

@@ -95,15 +95,18 @@ class WindowReader:
         if self._loader is not None:
             values, valid = self._loader.read(self._raster, window)
             return self._loader.prepare(values, valid, self._stretch) if valid.any() else None
-        values, valid = self._raster.read(self._stored(window), self.bands)
+        # As BGR; to turn the bands round later would take as long as to read them.
+        values, valid = self._raster.read(self._stored(window), self.bands[::-1])
         if not valid.any():
             return None
         values = turned(values, self._orientation)
         if values.dtype != np.uint8:
-            values = (values.clip(0).astype(np.uint16) >> self._shift).clip(max=255)
+            signed = values.dtype.kind == 'i'
+            values = (values.clip(0) if signed else values) >> self._shift
+            values = values.clip(max=255).astype(np.uint8)
         elif self._white != 255:
             values = values * np.uint8(255 // self._white)
-        return np.ascontiguousarray(values[..., ::-1], dtype=np.uint8)
+        return values
 
     def _stored(self, window: Window) -> Window:
         """Where a window of the upright picture lies in the file."""

@@ -12,7 +12,7 @@ import rasterio
 from PIL import Image
 from rasterio.enums import ColorInterp
 
-from rs4d.geo.raster import Raster
+from rs4d.geo.raster import Raster, interleaved
 from rs4d.geo.raster_file import RasterError
 from rs4d.geo.window import Window
 
@@ -54,6 +54,16 @@ def test_a_window_is_a_part_of_the_whole(tmp_path, dtype):
 
 @pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')  # of a plain file
 @pytest.mark.filterwarnings('ignore::PendingDeprecationWarning')  # rasterio's own
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32', 'complex64'])
+@pytest.mark.parametrize('bands', [1, 3, 13])
+def test_bands_become_pixels(dtype, bands):
+    values = np.random.default_rng(0).integers(0, 200, (bands, 5, 7)).astype(dtype)
+    pixels = interleaved(values)
+    assert pixels.flags.c_contiguous
+    assert pixels.dtype == values.dtype
+    assert (pixels == np.moveaxis(values, 0, -1)).all()
+
+
 def test_beyond_the_edge_nothing_is_valid(tmp_path):
     values = _noise(1)
     with Raster.open(_written(tmp_path / 'a.tif', values)) as raster:
