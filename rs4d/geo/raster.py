@@ -26,8 +26,11 @@ from .raster_file import (
 from .window import Window
 
 CACHE_BYTES = 256 * 2**20
-"""Memory in which GDAL keeps blocks of all rasters of a process, unless GDAL_CACHEMAX says another."""
-
+"""The most memory in which GDAL keeps blocks of all rasters of a process, unless GDAL_CACHEMAX says
+another."""
+LEAST_CACHE_BYTES = 64 * 2**20
+"""What it has in any case."""
+_CACHE_MARGIN = 1.25
 
 _REMOTE = {
     # Not the whole folder that it lies in.
@@ -200,6 +203,17 @@ class Raster:
             )
         return tuple(bands)
 
+    def cache_bytes(self, rows: int) -> int:
+        """Memory for the blocks that windows of so many rows, side by side, have in common.
+
+        With less, strips would be read and unpacked again for each of the windows.
+        """
+        height, width = self.dataset.block_shapes[0]
+        blocks = -(-(rows - 1) // height) + 1, -(-self.width // width)
+        pixels = math.prod(blocks) * height * width
+        size = int(_CACHE_MARGIN * pixels * self.dataset.count * self._stored.itemsize)
+        return min(max(size, LEAST_CACHE_BYTES), CACHE_BYTES)
+
     @contextmanager
     def reading(self, window: Window) -> Iterator[Any]:
         """Take the turn to read, and say in a sentence what GDAL finds wrong in a window.
@@ -213,7 +227,7 @@ class Raster:
         rasterio = geo_library('rasterio', 'Reading a raster')
         windows = geo_library('rasterio.windows', 'Reading a raster')
         try:
-            with self._lock, _gdal(self._local):
+            with self._lock, _gdal(self._local, self.cache_bytes(window.height)):
                 yield windows.Window(window.col, window.row, window.width, window.height)
         except rasterio.errors.RasterioIOError as error:
             raise RasterError(
@@ -283,13 +297,13 @@ def within(values: np.ndarray, limits: tuple[float, float] | None) -> np.ndarray
 
 
 @contextmanager
-def _gdal(local: bool) -> Iterator[None]:
+def _gdal(local: bool, cache_bytes: int = LEAST_CACHE_BYTES) -> Iterator[None]:
     """GDAL's settings while it reads."""
     rasterio = geo_library('rasterio', 'Reading a raster')
     # What is missing of a JPEG would come as grey.
     options: dict[str, Any] = dict(GDAL_ERROR_ON_LIBJPEG_WARNING=True)
     if 'GDAL_CACHEMAX' not in os.environ:
-        options['GDAL_CACHEMAX'] = CACHE_BYTES
+        options['GDAL_CACHEMAX'] = cache_bytes
     if not local:
         options |= {name: text for name, text in _REMOTE.items() if name not in os.environ}
     with rasterio.Env(**options):

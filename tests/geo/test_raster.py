@@ -12,6 +12,7 @@ import rasterio
 from PIL import Image
 from rasterio.enums import ColorInterp
 
+from rs4d.geo import raster as raster_module
 from rs4d.geo.raster import Raster, interleaved
 from rs4d.geo.raster_file import RasterError
 from rs4d.geo.window import Window
@@ -151,6 +152,47 @@ def test_the_whole_at_less_pixels(tmp_path):
         assert not valid[:10].any()
         assert valid[10:].all()
         assert raster.read_reduced(10**6)[0].shape == (60, 90, 2)
+
+
+@pytest.mark.parametrize('rows', [1, 5, 48])
+def test_windows_side_by_side_need_the_file_once(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(raster_module, 'LEAST_CACHE_BYTES', 0)
+    values = _noise(height=256, width=1024)
+    settings = dict(blockysize=rows, interleave='pixel', compress='deflate')
+    path = _written(tmp_path / 'strips.tif', values, **settings)
+    windows = [Window(75, col, 48, 64) for col in range(0, 1024, 64)]
+    with Raster.open(path) as raster:
+        raster.read(windows[0])
+        path.write_bytes(b'')
+        for window in windows:
+            got, _ = raster.read(window)
+            part = values[:, 75:123, window.col : window.col + 64]
+            assert (got == np.moveaxis(part, 0, -1)).all()
+        with pytest.raises(RasterError, match='row 200'):
+            raster.read(Window(200, 0, 48, 64))
+
+
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')  # of a plain file
+def test_the_cache_is_as_large_as_the_blocks_of_a_row_of_windows(tmp_path):
+    def cache_bytes(rows, **settings):
+        path = tmp_path / 'scene.tif'
+        settings = (
+            dict(height=8192, width=16384, count=4, dtype='uint16', sparse_ok=True) | settings
+        )
+        with rasterio.open(path, 'w', driver='GTiff', **settings):
+            pass
+        with Raster.open(path) as raster:
+            return raster.cache_bytes(rows)
+
+    row = 16384 * 4 * 2
+    assert cache_bytes(512) == 512 * row * 5 // 4
+    assert cache_bytes(256) == 64 * 2**20
+    # Two rows of tiles.
+    tiles = dict(tiled=True, blockxsize=512, blockysize=512)
+    assert cache_bytes(256, **tiles) == 1024 * row * 5 // 4
+    assert cache_bytes(513, **tiles) == 1024 * row * 5 // 4
+    assert cache_bytes(514, **tiles) == 1536 * row * 5 // 4
+    assert cache_bytes(2048) == 256 * 2**20
 
 
 def test_threads_may_read_at_the_same_time(tmp_path):
