@@ -11,13 +11,20 @@ __version__ = '0.1.0'
 __all__ = ['__version__']
 
 if find_spec('mmdet') is not None:
-    from .compat import ensure_mmcv_ops, format_configs_once, name_configs_of, quiet_others
+    from .compat import (
+        ensure_mmcv_ops,
+        format_configs_once,
+        import_transforms_without_numba,
+        name_configs_of,
+        quiet_others,
+    )
 
     # MMDetection imports mmcv.ops as soon as its registries fill; this has to come first.
     ensure_mmcv_ops()
     quiet_others()
     name_configs_of('rs4d')
     format_configs_once()
+    import_transforms_without_numba()
 
     # Behind ensure_mmcv_ops, as it imports MMDetection.
     from .compat.mask_resizing import resize_masks_by_centres
