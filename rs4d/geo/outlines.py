@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .corner_rings import outer_rings
 from .extra import geo_library
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def mask_to_polygon(mask: np.ndarray, origin: tuple[float, float] = (0, 0)) -> '
     """The outline of a mask along the edges of its pixels, with its holes.
 
     Pixels that touch at a corner alone are parts of their own, so that the result is valid. Its area
-    is the number of pixels.
+    is the number of pixels. It is what `gdal_outline` gives; without holes, as most objects are, it
+    takes a fifth of the time.
 
     Args:
         mask: (H, W), anything but 0 is inside.
@@ -30,17 +32,31 @@ def mask_to_polygon(mask: np.ndarray, origin: tuple[float, float] = (0, 0)) -> '
         In pixel coordinates; empty for an empty mask.
     """
     shapely = geo_library('shapely', 'Outlining a mask')
-    features = geo_library('rasterio.features', 'Outlining a mask')
     mask = np.asarray(mask) != 0
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return shapely.MultiPolygon()
-    part = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].astype(np.uint8)
+    part = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    corner = origin[0] + int(cols[0]), origin[1] + int(rows[0])
+    rings = outer_rings(part)
+    if rings is not None:
+        parts = [shapely.polygons(ring + np.array(corner, np.float64)) for ring in rings]
+        outline = shapely.MultiPolygon(parts)
+        # A ring that meets itself in a corner may enclose something.
+        if outline.is_valid:
+            return outline
+    return gdal_outline(part, corner)
+
+
+def gdal_outline(mask: np.ndarray, origin: tuple[float, float] = (0, 0)) -> 'MultiPolygon':
+    """The outline of a mask as GDAL's tracing of polygons has it; see `mask_to_polygon`."""
+    shapely = geo_library('shapely', 'Outlining a mask')
+    features = geo_library('rasterio.features', 'Outlining a mask')
     affine = geo_library('affine', 'Outlining a mask').Affine
-    shift = affine.translation(origin[0] + int(cols[0]), origin[1] + int(rows[0]))
+    values, shift = mask.astype(np.uint8), affine.translation(*origin)
     rings = [
         shape['coordinates']
-        for shape, _ in features.shapes(part, mask=part != 0, connectivity=4, transform=shift)
+        for shape, _ in features.shapes(values, mask=mask, connectivity=4, transform=shift)
     ]
     outline = shapely.MultiPolygon([shapely.Polygon(ring[0], ring[1:]) for ring in rings])
     if not outline.is_valid:

@@ -1,9 +1,17 @@
 import numpy as np
 import pyproj
 import pytest
+import scipy.ndimage
 import shapely
 
-from rs4d.geo.outlines import geodesic_area, mask_to_polygon, polygon_to_mask, polygonal
+from rs4d.geo.corner_rings import outer_rings
+from rs4d.geo.outlines import (
+    gdal_outline,
+    geodesic_area,
+    mask_to_polygon,
+    polygon_to_mask,
+    polygonal,
+)
 
 
 def _pixel_squares(mask, origin=(0, 0)):
@@ -23,6 +31,33 @@ def test_an_outline_is_the_union_of_the_pixels(seed):
     assert outline.is_valid
     assert outline.area == mask.sum()
     assert outline.equals(_pixel_squares(mask, (5, -3)))
+
+
+def test_outlines_by_corners_are_those_of_gdal():
+    """All masks of 3 x 3 pixels: parts that touch at a corner, rings that meet themselves, a hole."""
+    places = np.arange(9)
+    with_holes = 0
+    for code in range(1, 512):
+        mask = (code >> places & 1).astype(bool).reshape(3, 3)
+        outline, definition = mask_to_polygon(mask, (5, -3)), gdal_outline(mask, (5, -3))
+        assert outline.is_valid
+        assert outline.equals(definition)
+        assert len(outline.geoms) == len(definition.geoms)
+        with_holes += outer_rings(mask) is None
+    assert with_holes == 1
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_outlines_of_blobs(seed):
+    generator = np.random.default_rng(seed)
+    noise = generator.random(generator.integers(5, 60, 2))
+    smooth = scipy.ndimage.gaussian_filter(noise, generator.uniform(0.5, 3))
+    mask = smooth > np.quantile(smooth, 0.6)
+    rings = outer_rings(scipy.ndimage.binary_fill_holes(mask))
+    assert rings is not None
+    assert mask_to_polygon(mask).equals(gdal_outline(mask))
+    filled = scipy.ndimage.binary_fill_holes(mask)
+    assert mask_to_polygon(filled).equals(_pixel_squares(filled))
 
 
 def test_holes_that_touch_at_a_corner_are_kept():
