@@ -5,10 +5,10 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import cv2
@@ -20,12 +20,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
+from training_process import start, wait
 
 from rs4d.config import load_config
 from rs4d.distillation.teacher_cache import TeacherCacheError, TeacherCacheReader, verify_cache
 
 Call = Callable[..., tuple[int, str, str]]
-ROOT = Path(__file__).parents[2]
 CONFIG = str(Path(__file__).with_name('distill_config.py'))
 TOOL = 'cache_teacher.py'
 COUNT = 20
@@ -164,29 +164,23 @@ def test_progress_and_verification(tool: Call, place: Path) -> None:
     assert tool(TOOL, CONFIG, '--verify')[0] == 0
 
 
-def test_ranks_side_by_side(place: Path) -> None:
-    environment = dict(
-        os.environ,
-        RS4D_TINY_ROOT=str(place / 'images'),
-        OMP_NUM_THREADS='1',
-        WORLD_SIZE='2',
+def start_filling(place: Path, log: Path, *flags: object, **environment: str) -> BaseProcess:
+    """Start the tool in a process of its own."""
+    folders = dict(
+        RS4D_TINY_ROOT=str(place / 'images'), RS4D_TINY_CACHE=os.environ['RS4D_TINY_CACHE']
     )
+    return start([CONFIG, *flags], folders | environment, log, command='cache-teacher')
+
+
+def test_ranks_side_by_side(place: Path) -> None:
+    logs = [place / f'{rank}.log' for rank in range(2)]
     processes = [
-        subprocess.Popen(
-            [sys.executable, f'tools/{TOOL}', CONFIG, '--images-per-shard', '2'],
-            cwd=ROOT,
-            env=environment | dict(RANK=str(rank)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
+        start_filling(place, log, '--images-per-shard', 2, WORLD_SIZE='2', RANK=str(rank))
+        for rank, log in enumerate(logs)
     ]
-    outputs = []
-    for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, output[-2000:]
-        outputs.append(output)
+    codes = [wait(process, log) for process, log in zip(processes, logs, strict=True)]
+    outputs = [log.read_text() for log in logs]
+    assert codes == [0, 0], outputs
     # They share a terminal, in which one bar is enough.
     assert [('in the cache' in text, 'images/s]' in text) for text in outputs] == [
         (True, True),
@@ -201,20 +195,14 @@ def test_ranks_side_by_side(place: Path) -> None:
 
 
 def test_a_kill_loses_and_doubles_nothing(tool: Call, place: Path) -> None:
-    environment = dict(os.environ, RS4D_TINY_ROOT=str(place / 'images'), OMP_NUM_THREADS='1')
-    process = subprocess.Popen(
-        [sys.executable, f'tools/{TOOL}', CONFIG, '--images-per-shard', '1', '--batch-size', '1'],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    log = place / 'killed.log'
+    process = start_filling(place, log, '--images-per-shard', 1, '--batch-size', 1)
     deadline = time.monotonic() + 90
-    while len(list((place / 'cache').glob('*.safetensors'))) < 3 and process.poll() is None:
+    while len(list((place / 'cache').glob('*.safetensors'))) < 3 and process.is_alive():
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert wait(process, log) == -signal.SIGKILL, log.read_text()
     found = len(list((place / 'cache').glob('*.safetensors')))
     assert found < COUNT
     code, output, _ = tool(TOOL, CONFIG)

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,10 @@ import cv2
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
+from training_process import start, wait
 
 from rs4d.engine import TrainingStopped
 
-ROOT = Path(__file__).parents[2]
 Call = Callable[..., tuple[int, str, str]]
 Trained = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -133,37 +132,25 @@ def test_checks_leave_the_training_as_it_would_be(
 def test_interrupt_says_what_is_saved_and_how_to_go_on(
     scenes: Path, config: str, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            'tools/train.py',
-            config,
-            '--work-dir',
-            str(tmp_path),
-            '--cfg-options',
-            'train_cfg.max_epochs=10000',
-            'train_cfg.val_interval=10000',
-        ],
-        cwd=ROOT,
-        env={**os.environ, 'RS4D_TINY_ROOT': str(scenes), 'OMP_NUM_THREADS': '1'},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A background shell starts its commands deaf to Ctrl-C, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    options = ('train_cfg.max_epochs=10000', 'train_cfg.val_interval=10000')
+    log = tmp_path / 'interrupted.log'
+    process = start(
+        [config, '--work-dir', tmp_path, '--cfg-options', *options],
+        dict(RS4D_TINY_ROOT=str(scenes)),
+        log,
     )
     deadline = time.monotonic() + 90
-    while not (tmp_path / 'last_checkpoint').exists() and process.poll() is None:
+    while not (tmp_path / 'last_checkpoint').exists() and process.is_alive():
         assert time.monotonic() < deadline, 'no checkpoint after 90 s'
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    last = err.rstrip().split('\n')[-1]
+    os.kill(process.pid, signal.SIGINT)
+    code, output = wait(process, log), log.read_text()
+    assert code == 130, output[-2000:]
+    last = output.rstrip().split('\n')[-1]
     assert last.startswith('train: interrupted.')
     assert str(tmp_path / 'epoch_') in last
     assert f'rs4d train {config} --work-dir {tmp_path} --resume' in last
-    assert 'Traceback' not in err
+    assert 'Traceback' not in output
 
 
 def test_the_terminal_shows_few_lines_before_the_first_step(

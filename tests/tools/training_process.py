@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, which may be killed at a chosen moment.
+"""Commands in processes of their own, most of them trainings, which may be killed at a chosen moment.
 
 The processes are forked from a server that has imported everything, so that each starts at once.
 """
@@ -23,12 +23,13 @@ def start(
     environment: dict[str, str],
     output: Path,
     prepare: Callable[[], None] | None = None,
+    command: str = 'train',
 ) -> BaseProcess:
-    """Start ``rs4d train``; ``prepare`` is called in its process before."""
+    """Start a command of ``rs4d``; ``prepare`` is called in its process before."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['rs4d', 'mmdet.models', 'mmdet.evaluation'])
-    words = [str(word) for word in arguments]
-    process = context.Process(target=_train, args=(words, environment, str(output), prepare))
+    words = [command, *map(str, arguments)]
+    process = context.Process(target=_work, args=(words, environment, str(output), prepare))
     process.start()
     return process
 
@@ -40,7 +41,7 @@ def run(
     prepare: Callable[[], None] | None = None,
 ) -> int:
     """Train to the end, whichever it is, and return the exit code; -9 after SIGKILL."""
-    return _wait(start(arguments, environment, output, prepare), output)
+    return wait(start(arguments, environment, output, prepare), output)
 
 
 class Kill:
@@ -177,10 +178,11 @@ def run_ranks(
         variables = dict(shared, RANK=str(rank), LOCAL_RANK=str(rank))
         log = output.with_suffix(f'.{rank}.log')
         processes.append(start([*arguments, '--launcher', 'pytorch'], variables, log, prepare))
-    return [_wait(process, output) for process in processes]
+    return [wait(process, output) for process in processes]
 
 
-def _wait(process: BaseProcess, output: Path) -> int:
+def wait(process: BaseProcess, output: Path) -> int:
+    """Return the exit code of a process, once it has ended."""
     process.join(120)
     if process.exitcode is None:
         process.kill()
@@ -188,8 +190,8 @@ def _wait(process: BaseProcess, output: Path) -> int:
     return process.exitcode
 
 
-def _train(
-    arguments: list[str],
+def _work(
+    words: list[str],
     environment: dict[str, str],
     output: str,
     prepare: Callable[[], None] | None,
@@ -205,4 +207,4 @@ def _train(
         prepare()
     from rs4d.cli import main
 
-    sys.exit(main('train', *arguments))
+    sys.exit(main(*words))
