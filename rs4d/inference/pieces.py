@@ -67,11 +67,14 @@ def pieces_of(tile: Tile, found: Instances, overlap: int) -> list[Piece]:
     for mask, label, score in zip(
         found.masks, found.labels.tolist(), found.scores.tolist(), strict=True
     ):
-        rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        rows = np.flatnonzero(mask.any(axis=1))
         if not rows.size:
             continue
-        x0, x1 = tile.window.col + int(cols[0]), tile.window.col + int(cols[-1]) + 1
-        y0, y1 = tile.window.row + int(rows[0]), tile.window.row + int(rows[-1]) + 1
+        part = mask[rows[0] : rows[-1] + 1]
+        cols = np.flatnonzero(part.any(axis=0))
+        part = part[:, cols[0] : cols[-1] + 1]
+        x0, y0 = tile.window.col + int(cols[0]), tile.window.row + int(rows[0])
+        x1, y1 = x0 + part.shape[1], y0 + part.shape[0]
         centre = (x0 + x1) / 2, (y0 + y1) / 2
         left, top, right, bottom = tile.window.bounds
         gaps = x0 - left, y0 - top, right - x1, bottom - y1
@@ -79,7 +82,7 @@ def pieces_of(tile: Tile, found: Instances, overlap: int) -> list[Piece]:
         large = max(x1 - x0, y1 - y0) > overlap - 2 * TOUCH
         near = tile.core.grown(MARGIN).contains(*centre)
         if near or ((cut or large) and _reaches(mask, tile)):
-            packed = pack(mask_to_polygon(mask, (tile.window.col, tile.window.row)))
+            packed = pack(mask_to_polygon(part, (x0, y0)))
             pieces.append(
                 Piece(tile.number, label, score, packed, cut, tile.core.contains(*centre))
             )
