@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rs4d.engine.freed_memory import give_back_freed_memory
 from rs4d.engine.shares import Share
 from rs4d.errors import UserError, some
 from rs4d.files import PART, FileWriteError, make_folder, refuse_existing
@@ -151,7 +152,10 @@ class _Prediction:
             self._predict(item, numbers, progress)
         with one_at_a_time(self.folder):
             if self.folder.is_dir():
+                # That of the windows, before all objects and their layer need some.
+                give_back_freed_memory()
                 self._finish(work)
+                give_back_freed_memory()
             else:  # by another process
                 self.outcome.files = expected_files(self.options.out, self.options.formats)
         return self.outcome
