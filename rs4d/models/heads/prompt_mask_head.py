@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rs4d.errors import ConfigError
 
-from .mask_upsampling import binarise, resize
+from .mask_upsampling import resize
 from .roi_prompter import RoIPrompter, box_coverage, box_windows, token_points
 from .sam_mask_decoder import EMBED_DIMS, DensePrompt, embedding_projection
 
@@ -157,27 +157,3 @@ class PromptMaskHead(BaseModule):
         names = ['loss_mask'] if self.loss_dice is None else ['loss_mask', 'loss_dice']
         # A sum of 0 * finite values; clamped, as one overflow would make it NaN.
         return {name: logits.float().clamp(-1, 1).sum() * 0 for name in names}
-
-    def binarise(
-        self,
-        logits: Tensor,
-        input_shape: tuple[int, int],
-        img_meta: dict[str, Any],
-        threshold: float,
-        rescale: bool,
-    ) -> Tensor:
-        """Bring masks to the size of an image.
-
-        Args:
-            logits: (N, 4h, 4w).
-            input_shape: Height and width in pixels that the logits cover.
-            img_meta: Has ``img_shape``, the part of the input that is no padding, and
-                ``ori_shape``.
-            threshold: Probability from which on a pixel belongs to the object; a negative one asks
-                for probabilities in 0 to 255 instead, as MMDetection's mask heads do.
-            rescale: Return masks of the original image's size, not of the resized one's.
-
-        Returns:
-            (N, H, W), bool or uint8.
-        """
-        return binarise(logits, input_shape, img_meta, threshold, rescale)

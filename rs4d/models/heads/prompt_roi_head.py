@@ -12,6 +12,7 @@ from torch import Tensor
 from rs4d.errors import ConfigError
 
 from .embedded_pyramid import EmbeddedPyramid
+from .mask_upsampling import binarise
 
 
 @MODELS.register_module()
@@ -126,9 +127,7 @@ class PromptRoIHead(StandardRoIHead):
                 # One at a time, as a mask at the image's size is large.
                 decoded = self._decode(x, rois, embedding, self.mask_margin)
                 for j, logits in enumerate(decoded.split(1)):
-                    masks[j] = self.mask_head.binarise(
-                        logits, input_shape, meta, threshold, rescale
-                    )[0]
+                    masks[j] = binarise(logits, input_shape, meta, threshold, rescale)[0]
             results.masks = masks
             if rescale:
                 factors = [1 / factor for factor in meta['scale_factor']]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rs4d.config import resolve
 from rs4d.models.detectors import PromptMaskRCNN
 from rs4d.models.heads import EmbeddedPyramid, PromptMaskHead, PromptRoIHead, RoIPrompter
-from rs4d.models.heads.mask_upsampling import resize, upsample_above
+from rs4d.models.heads.mask_upsampling import binarise, resize, upsample_above
 from rs4d.models.heads.roi_prompter import box_coverage, box_windows, token_points
 
 WIDTH = 16
@@ -271,16 +271,15 @@ def test_company_does_not_change_masks() -> None:
 
 def test_masks_lie_where_the_logits_say() -> None:
     """Padding is cut off and the rest stretched to the original image."""
-    head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16))
     logits = torch.full((1, 16, 16), -9.0)
     logits[:, 4:8, 2:6] = 9
     meta = dict(img_shape=(48, 32), ori_shape=(96, 64))
-    masks = head.binarise(logits, (64, 64), meta, 0.5, rescale=True)
+    masks = binarise(logits, (64, 64), meta, 0.5, rescale=True)
     assert masks.shape == (1, 96, 64)
     ys, xs = masks[0].nonzero(as_tuple=True)
     found = [int(v) for v in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)]
     assert np.abs(np.array(found) - [16, 32, 48, 64]).max() <= 1
-    assert head.binarise(logits, (64, 64), meta, 0.5, rescale=False).shape == (1, 48, 32)
+    assert binarise(logits, (64, 64), meta, 0.5, rescale=False).shape == (1, 48, 32)
     assert resize(logits.half(), (16, 16)).dtype == torch.float32
 
 
@@ -289,7 +288,6 @@ def test_masks_lie_where_the_logits_say() -> None:
 def test_masks_resized_in_part_are_those_resized_whole(
     ori_shape: tuple[int, int], threshold: float
 ) -> None:
-    head = PromptMaskHead(prompter=dict(in_channels=8, hidden_dims=16))
     torch.manual_seed(0)
     meta = dict(img_shape=(90, 120), ori_shape=ori_shape)
     for part in ([3, 9, 5, 13], [0, 2, 0, 1], [20, 24, 30, 32], [0, 24, 0, 32], [4, 4, 0, 32]):
@@ -298,7 +296,7 @@ def test_masks_resized_in_part_are_those_resized_whole(
         logits[:, top:bottom, left:right] = torch.randn(1, bottom - top, right - left) * 3
         whole = resize(logits, (96, 128))[..., :90, :120]
         expected = resize(whole, ori_shape) >= torch.tensor(threshold).logit()
-        found = head.binarise(logits, (96, 128), meta, threshold, rescale=True)
+        found = binarise(logits, (96, 128), meta, threshold, rescale=True)
         assert torch.equal(found, expected)
     assert torch.equal(upsample_above(logits, (50, 64), 0.0), resize(logits, (50, 64)))
 
