@@ -24,6 +24,8 @@ from .scene_work import SceneWork
 
 FOLDER, DONE = '.unfinished', '.finished'
 """Where journals lie in the output folder until all is done, and while they are removed."""
+# Batches after which freed memory goes back: it takes milliseconds, and without it a process grows.
+_TRIM_INTERVAL = 256
 
 
 @dataclass(frozen=True)
@@ -185,9 +187,11 @@ class _Prediction:
         try:
             with item.journal(self.share) as journal:
                 entries = predict_tiles(self.detector, item.scene, numbers, self.options.batch_size)
-                for entry in entries:
+                for count, entry in enumerate(entries, 1):
                     journal.add(entry)
                     progress(item.scene, area * item.pixels(entry.tiles), len(entry.pieces))
+                    if count % _TRIM_INTERVAL == 0:
+                        give_back_freed_memory()
         except FileWriteError:
             raise
         except UserError as error:
