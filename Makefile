@@ -30,6 +30,8 @@ $(STAMP): pyproject.toml setup.py $(wildcard rs4d/ops/cpu/csrc/*)
 	@MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE $(BIN)/python -m pip install --quiet \
 		--no-deps --no-build-isolation 'mamba-ssm>=2.3,<3' \
 		|| echo 'mamba-ssm could not be installed; the test against its reference will be skipped.'
+	@# YAPF, which MMEngine imports, writes a file the first time; of two processes one would read half.
+	$(BIN)/python -c 'import yapf'
 	@touch $(STAMP)
 
 # One thread for each of the two processes: models of a few channels wait for threads far longer than
