@@ -15,7 +15,7 @@ from rs4d.geo.raster import Raster
 from rs4d.inference.reading import WindowReader
 from rs4d.inference.scene import Detector, Scene, predict_tiles
 
-from ..processes import COMMAND, last_line
+from ..processes import COMMAND, last_line, plain_environment
 from .memory import peak_of
 from .report import conditions, write_table
 from .timing import interleave, ratio, spread
@@ -164,7 +164,9 @@ def _predict_whole(record: SceneRecord, path: str, turns: SceneTurns, words: Seq
         ]
         start = time.perf_counter()
         with log.open('wb') as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=plain_environment()
+            )
             record.peak_mib = peak_of(process)
         record.whole_seconds = time.perf_counter() - start
         if process.returncode:

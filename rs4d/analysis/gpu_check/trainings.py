@@ -14,7 +14,7 @@ import torch
 
 from rs4d.datasets.scenes import ensure_scenes
 
-from ..processes import COMMAND, last_line
+from ..processes import COMMAND, last_line, plain_environment
 from .findings import Finding
 
 CONFIG = 'rs4d::rs4d/rs4d-tiny_light_coco.py'
@@ -136,7 +136,9 @@ def _run(command: Sequence[str], log: Path, limit: float | None = None) -> str |
     """
     asked = False
     with log.open('w') as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=plain_environment()
+        )
         try:
             process.wait(limit)
         except subprocess.TimeoutExpired:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 import statistics
 import time
@@ -18,7 +17,7 @@ from rs4d.engine.provenance import commit, machine, processor_name, versions
 from rs4d.files import FileWriteError, write_text
 from rs4d.visualization import last_validation, read_run
 
-from ..processes import COMMAND, last_line
+from ..processes import COMMAND, last_line, plain_environment
 from .plan import Run, Study
 from .record import left_to_do
 from .run_folder import RunFolder
@@ -235,7 +234,7 @@ class _StudyRunner:
 
     def _start(self, words: Sequence[str], folder: RunFolder, lock: int) -> Popen:
         # One thread: several runs side by side take less time in sum than one with several threads.
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
+        environment = plain_environment(OMP_NUM_THREADS='1', PYTHONWARNINGS='ignore')
         try:
             with open(folder.output, 'ab') as output:
                 process = Popen(
