@@ -38,7 +38,8 @@ def as_truth(result: Any) -> list[dict[str, Any]]:
     ]
 
 
-STEPS = {'bbox': 60, 'prompt': 40, 'query': 90}
+# So many that some objects are sure: which of unsure ones comes first is left to rounding.
+STEPS = {'bbox': 150, 'prompt': 90, 'query': 90}
 
 
 # The query head learns slowly: a minute, with the slow tests.
@@ -83,7 +84,7 @@ def test_scores_in_bfloat16(head: str, tmp_path: Path, monkeypatch: pytest.Monke
     for result in plain + mixed:
         # So little training leaves open which class it is.
         result.pred_instances.labels.zero_()
-    least = torch.cat([result.pred_instances.scores for result in plain]).topk(20).values[-1]
+    least = torch.cat([result.pred_instances.scores for result in plain]).topk(10).values[-1]
     for result in plain:
         result.pred_instances = result.pred_instances[result.pred_instances.scores >= least]
     metric = InstanceMetric(metric=['bbox', 'segm'])
