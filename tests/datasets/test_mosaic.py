@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import rasterio
+import rasterio.features
 
 from rs4d.datasets.scenes import generate_scene
 from rs4d.datasets.scenes.mosaic import write_mosaic
