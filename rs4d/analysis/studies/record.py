@@ -1,7 +1,7 @@
 """What the runs of a study have found, from their folders and from a file that outlives them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def collect(study: Study, folder: Path, record: Path | None = None) -> dict[int,
 
 
 def write_record(study: Study, results: Mapping[int, Result], file: Path) -> None:
-    """Write what has been found, a line for each run; lines of runs that are not in the study stay.
+    """Write what has been found into a record; lines of runs that are not in the study stay.
 
     Args:
         study: The study.
@@ -76,7 +76,12 @@ def write_record(study: Study, results: Mapping[int, Result], file: Path) -> Non
     """
     entries = _entries(file) if file.is_file() else {}
     entries |= {study.runs[number].name: result for number, result in results.items()}
-    lines = ',\n'.join(json.dumps(entry) for entry in entries.values())
+    write_lines(entries.values(), file)
+
+
+def write_lines(results: Iterable[Result], file: Path) -> None:
+    """Write results over what is there, a line for each."""
+    lines = ',\n'.join(json.dumps(result) for result in results)
     write_text(file, f'[\n{lines}\n]\n')
 
 

@@ -10,7 +10,7 @@ from rs4d.files import write_text, written_whole
 from rs4d.visualization import draw_groups
 
 from .plan import Run, Study, file_name
-from .record import Result, collect, validations, write_record
+from .record import Result, collect, validations, write_lines, write_record
 from .study_file import StudyError
 
 NONE = '\N{EN DASH}'
@@ -51,7 +51,7 @@ def write_results(
             rows.setdefault(_label(study, run), []).append((run, results[run.number]))
     if not rows:
         return None
-    write_record(study, results, folder / 'results.json')
+    write_lines(results.values(), folder / 'results.json')
     picture = _draw(study, folder, rows, results)
     missing = sum(run.number not in results for run in study.ends())
     parts = [_introduction(study, words, missing), _means(study, rows, results)]
@@ -114,8 +114,7 @@ def _means(study: Study, rows: Rows, results: Mapping[int, Result]) -> str:
 
 def _runs(study: Study, rows: Rows, results: Mapping[int, Result]) -> str:
     """A line for each run; where it was done, unless all were done in one place by one commit."""
-    trained = [result for result in results.values() if 'metrics' in result]
-    origins = {(result['machine'], result['commit']) for result in trained}
+    origins = {(result['machine'], result['commit']) for result in _trained(results)}
     places = ['machine', 'commit'] if len(origins) > 1 else []
     heads = ['run', 'seed', *study.figures.values(), 'epochs', 'CPU minutes', *places]
     lines = [_line(heads), '|---' * len(heads) + '|']
@@ -133,7 +132,7 @@ def _runs(study: Study, rows: Rows, results: Mapping[int, Result]) -> str:
 
 def _conditions(results: Mapping[int, Result]) -> str:
     """Where and when all of it was done, and by which code."""
-    trained = [result for result in results.values() if 'metrics' in result]
+    trained = _trained(results)
     machines = dict.fromkeys(result['machine'] for result in trained)
     commits = dict.fromkeys(result['commit'] for result in trained)
     days = sorted({result['finished'][:10] for result in trained})
@@ -142,6 +141,10 @@ def _conditions(results: Mapping[int, Result]) -> str:
         f'CPU minutes are those of training steps, one thread a run, validations left out. '
         f'Machine: {"; ".join(machines)}. Commit: {", ".join(commits)}. {when}.'
     )
+
+
+def _trained(results: Mapping[int, Result]) -> list[Result]:
+    return [result for result in results.values() if 'metrics' in result]
 
 
 def _trainings(run: Run) -> list[Run]:

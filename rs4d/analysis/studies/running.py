@@ -62,22 +62,22 @@ def run_study(
     """
     left = left_to_do(study, folder, record)
     wanted = left if only is None else [run for run in study.runs if run.number in only]
-    _StudyRunner(study, folder, say).run(jobs, wanted)
+    _StudyRunner(study, folder, wanted, say).run(jobs)
 
 
 class _StudyRunner:
     """Looks after the processes of a study."""
 
-    def __init__(self, study: Study, folder: Path, say: Callable[[str], None]) -> None:
-        self.study, self.folder, self.say = study, folder, say
+    def __init__(
+        self, study: Study, folder: Path, wanted: Sequence[Run], say: Callable[[str], None]
+    ) -> None:
+        self.study, self.folder, self.wanted, self.say = study, folder, wanted, say
         self._processes: list[Popen] = []
         self._origin = _origin()
-        self._wanted: Sequence[Run] = ()
 
-    def run(self, jobs: int, wanted: Sequence[Run]) -> None:
-        """Do these runs, so many at a time."""
-        self._wanted = wanted
-        waiting = sorted(wanted, key=lambda run: -len(list(run.chain())))
+    def run(self, jobs: int) -> None:
+        """Do what is wanted, so many runs at a time."""
+        waiting = sorted(self.wanted, key=lambda run: -len(list(run.chain())))
         active: dict[int, tuple[Run, Iterator[None]]] = {}
         failed: dict[str, str] = {}
         try:
@@ -109,7 +109,7 @@ class _StudyRunner:
         left = f' {len(waiting)} runs follow them and were left out.' if waiting else ''
         if failed:
             raise StudyError(
-                f'{len(failed)} of {len(self._wanted)} runs failed: {", ".join(failed)}.{left} The '
+                f'{len(failed)} of {len(self.wanted)} runs failed: {", ".join(failed)}.{left} The '
                 f'same command tries them again. The first: {next(iter(failed.values()))}'
             )
         if waiting:
@@ -267,9 +267,9 @@ class _StudyRunner:
             if key in metrics
         )
         minutes = f' after {result["cpu_minutes"]:.1f} CPU minutes' if metrics else ''
-        done = sum(self._result(other) is not None for other in self._wanted)
+        done = sum(self._result(other) is not None for other in self.wanted)
         tail = f': {figures}' if figures else ''
-        self.say(f'{run.name} is done{minutes} ({done} of {len(self._wanted)}){tail}')
+        self.say(f'{run.name} is done{minutes} ({done} of {len(self.wanted)}){tail}')
 
 
 def _origin() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Table, page and array jobs of a study whose runs are made up."""
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -63,6 +64,13 @@ def test_a_study_that_is_under_way(study: Study, tmp_path: Path) -> None:
     assert 'Not finished: 3 of 4 runs are missing' in text
     assert 'No run has found train/memory; the runs have agreement/cosine, coco/segm_mAP.' in text
     assert '| one | 1 | 0.500 | 0.300 | \N{EN DASH} | 1.5 + 1.5 |' in text
+
+
+def test_results_of_an_earlier_form_are_written_anew(study: Study, done: Path) -> None:
+    (done / 'results.json').write_text('[{"run": "none"}]')
+    write_results(study, done, WORDS)
+    found = json.loads((done / 'results.json').read_text())
+    assert [result['run'] for result in found] == [run.name for run in study.runs]
 
 
 def test_a_page_between_its_marks(study: Study, done: Path, tmp_path: Path) -> None:
