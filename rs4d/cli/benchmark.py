@@ -9,7 +9,13 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from .common import add_config_arguments, parsed_options, quiet_mmengine
+from .common import (
+    add_config_arguments,
+    add_window_arguments,
+    parsed_options,
+    quiet_mmengine,
+    window_sizes,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,9 +104,7 @@ def _scene_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('checkpoint', help='the checkpoint file')
     add('scenes', nargs='+', metavar='SCENE', help='rasters')
-    add('--score-thr', type=float, default=0.3, help='least score, default: %(default)s')
-    add('--size', type=int, help="side of a window (default: the config's image size)")
-    add('--overlap', type=int, help='what windows share (default: a quarter of --size)')
+    add_window_arguments(parser)
     add('--tiles', type=int, default=64, help='windows of a turn, at least; %(default)s')
     add('--rounds', type=int, default=5, help='turns of each')
     add('--warmup', type=int, default=1, help='turns before those that count')
@@ -122,8 +126,7 @@ def _scenes(args: argparse.Namespace) -> None:
     config = None if args.config == '-' else args.config
     options = parsed_options(args)
     detector = Predictor(config, args.checkpoint, score_thr=args.score_thr, options=options)
-    size = args.size or detector.side
-    overlap = size // 4 if args.overlap is None else args.overlap
+    size, overlap = window_sizes(args, detector.side)
     turns = SceneTurns(size, overlap, args.tiles, args.rounds, args.warmup)
     words = [args.config, args.checkpoint, '--score-thr', str(args.score_thr)]
     if args.cfg_options:

@@ -135,6 +135,31 @@ def own_config(
     return list(words)
 
 
+def add_window_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how a scene is cut into windows, and how sure its objects are."""
+    add = parser.add_argument
+    add('--score-thr', type=float, default=0.3, help='least score, default: %(default)s')
+    add('--size', type=int, help="side of a window in pixels (default: the config's image size)")
+    add(
+        '--overlap',
+        '--halo',
+        type=int,
+        help='pixels that neighbouring windows share: the size of the largest object or more '
+        '(default: a quarter of --size)',
+    )
+
+
+def window_sizes(args: argparse.Namespace, side: int) -> tuple[int, int]:
+    """Return the side of a window, and what neighbouring ones share.
+
+    Args:
+        args: What `add_window_arguments` added.
+        side: The model's own image size.
+    """
+    size = args.size or side
+    return size, size // 4 if args.overlap is None else args.overlap
+
+
 def parsed_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return what ``--cfg-options`` sets, from dotted keys to values."""
     from mmengine.config import DictAction

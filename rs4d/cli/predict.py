@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from .common import (
     add_config_arguments,
     add_config_options,
+    add_window_arguments,
     own_config,
     parsed_options,
     quiet_mmengine,
+    window_sizes,
 )
 
 if TYPE_CHECKING:
@@ -45,15 +47,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help='what is written: layers in the system of the raster (geojson in WGS 84), COCO results, '
         'pictures; default: gpkg',
     )
-    add('--score-thr', type=float, default=0.3, help='least score, default: %(default)s')
-    add('--size', type=int, help="side of a window in pixels (default: the config's image size)")
-    add(
-        '--overlap',
-        '--halo',
-        type=int,
-        help='pixels that neighbouring windows share: the size of the largest object or more '
-        '(default: a quarter of --size)',
-    )
+    add_window_arguments(parser)
     add('--whole', action='store_true', help='predict each input as a whole, in one window')
     add(
         '--simplify',
@@ -96,12 +90,12 @@ def run(args: argparse.Namespace) -> int:
     share = Share.of(args.rank, args.world_size)
     paths = find_inputs(args.inputs)
     predictor = _predictor(args)
-    size = args.size or predictor.side
+    size, overlap = window_sizes(args, predictor.side)
     options = Options(
         Path(args.out),
         args.format,
         size,
-        size // 4 if args.overlap is None else args.overlap,
+        overlap,
         args.batch_size or (8 if predictor.device.type == 'cuda' else 1),
         args.simplify,
         args.whole,
