@@ -33,11 +33,11 @@ def mask_to_polygon(mask: np.ndarray, origin: tuple[float, float] = (0, 0)) -> '
     """
     shapely = geo_library('shapely', 'Outlining a mask')
     mask = np.asarray(mask) != 0
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    found = filled_part(mask)
+    if found is None:
         return shapely.MultiPolygon()
-    part = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    corner = origin[0] + int(cols[0]), origin[1] + int(rows[0])
+    part, (col, row) = found
+    corner = origin[0] + col, origin[1] + row
     rings = outer_rings(part)
     if rings is not None:
         parts = [shapely.polygons(ring + np.array(corner, np.float64)) for ring in rings]
@@ -46,6 +46,19 @@ def mask_to_polygon(mask: np.ndarray, origin: tuple[float, float] = (0, 0)) -> '
         if outline.is_valid:
             return outline
     return gdal_outline(part, corner)
+
+
+def filled_part(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]] | None:
+    """The smallest rectangle of a mask (H, W) with all that is set, and its column and row.
+
+    None if nothing is set.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return None
+    part = mask[rows[0] : rows[-1] + 1]
+    cols = np.flatnonzero(part.any(axis=0))
+    return part[:, cols[0] : cols[-1] + 1], (int(cols[0]), int(rows[0]))
 
 
 def gdal_outline(mask: np.ndarray, origin: tuple[float, float] = (0, 0)) -> 'MultiPolygon':

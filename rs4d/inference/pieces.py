@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rs4d.geo.extra import geo_library
-from rs4d.geo.outlines import mask_to_polygon
+from rs4d.geo.outlines import filled_part, mask_to_polygon
 
 from .results import Instances
 from .tiles import Tile
@@ -67,13 +67,11 @@ def pieces_of(tile: Tile, found: Instances, overlap: int) -> list[Piece]:
     for mask, label, score in zip(
         found.masks, found.labels.tolist(), found.scores.tolist(), strict=True
     ):
-        rows = np.flatnonzero(mask.any(axis=1))
-        if not rows.size:
+        filled = filled_part(mask)
+        if filled is None:
             continue
-        part = mask[rows[0] : rows[-1] + 1]
-        cols = np.flatnonzero(part.any(axis=0))
-        part = part[:, cols[0] : cols[-1] + 1]
-        x0, y0 = tile.window.col + int(cols[0]), tile.window.row + int(rows[0])
+        part, (col, row) = filled
+        x0, y0 = tile.window.col + col, tile.window.row + row
         x1, y1 = x0 + part.shape[1], y0 + part.shape[0]
         centre = (x0 + x1) / 2, (y0 + y1) / 2
         left, top, right, bottom = tile.window.bounds

@@ -59,10 +59,15 @@ class TilePlan:
             )
 
     def __len__(self) -> int:
-        return len(self._rows) * len(self._cols)
+        return len(self._rows) * self.columns
+
+    @property
+    def columns(self) -> int:
+        """How many tiles lie beside each other."""
+        return len(self._cols)
 
     def __getitem__(self, number: int) -> Tile:
-        row, col = divmod(number, len(self._cols))
+        row, col = divmod(number, self.columns)
         top, height, core_top, core_bottom = self._rows[row]
         left, width, core_left, core_right = self._cols[col]
         return Tile(
@@ -78,7 +83,7 @@ class TilePlan:
             np.array([end - begin for *_, begin, end in spans])
             for spans in (self._rows, self._cols)
         ]
-        rows, cols = np.divmod(np.asarray(numbers, np.int64), len(self._cols))
+        rows, cols = np.divmod(np.asarray(numbers, np.int64), self.columns)
         return int((sides[0][rows] * sides[1][cols]).sum())
 
     def __iter__(self) -> Iterator[Tile]:

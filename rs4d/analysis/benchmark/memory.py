@@ -48,15 +48,19 @@ def peak_memory(name: str, side: int, training: bool, with_cp: bool = False) -> 
     return in_fresh_process(_measure, name, side, training, with_cp)
 
 
-def status_mib(field: str) -> float:
-    """Read a size of this process from ``/proc/self/status``, such as ``'VmRSS'``, in MiB.
+def status_mib(field: str, process: int | str = 'self') -> float:
+    """Read a size of a process from its ``/proc/.../status``, such as ``'VmRSS'``, in MiB.
 
     ``ru_maxrss`` would not do: it remembers the parent's peak.
 
     Raises:
         ConfigError: This system is not Linux.
     """
-    return _status_mib(Path('/proc/self/status'), field)
+    status = Path('/proc', str(process), 'status')
+    if not status.is_file():
+        raise ConfigError('Memory is measured on Linux only; elsewhere, --no-memory leaves it out.')
+    sizes = dict(line.split(':', 1) for line in status.read_text().splitlines())
+    return int(sizes[field].split()[0]) / 1024
 
 
 def peak_of(process: subprocess.Popen, interval: float = 0.05) -> float:
@@ -69,21 +73,13 @@ def peak_of(process: subprocess.Popen, interval: float = 0.05) -> float:
     Raises:
         ConfigError: This system is not Linux.
     """
-    status = Path(f'/proc/{process.pid}/status')
     peak = 0.0
     while process.poll() is None:
         # A process that has ended and was not waited for yet has no such line.
         with contextlib.suppress(KeyError):
-            peak = max(peak, _status_mib(status, 'VmHWM'))
+            peak = max(peak, status_mib('VmHWM', process.pid))
         time.sleep(interval)
     return peak
-
-
-def _status_mib(status: Path, field: str) -> float:
-    if not status.is_file():
-        raise ConfigError('Memory is measured on Linux only; elsewhere, --no-memory leaves it out.')
-    sizes = dict(line.split(':', 1) for line in status.read_text().splitlines())
-    return int(sizes[field].split()[0]) / 1024
 
 
 def _measure(name: str, side: int, training: bool, with_cp: bool) -> float:

@@ -131,13 +131,12 @@ def _windows(detector: Detector, scene: Scene, wanted: int) -> tuple[list[np.nda
         raise ConfigError(
             f"'{scene.path}' is predicted as a whole. Measure a scene that is larger than a window."
         )
-    columns = len({tile.window.col for tile in (plan[number] for number in range(len(plan)))})
-    rows = min(-(-wanted // columns), len(plan) // columns)
-    first = (len(plan) // columns - rows) // 2 * columns
+    rows = min(-(-wanted // plan.columns), len(plan) // plan.columns)
+    first = (len(plan) // plan.columns - rows) // 2 * plan.columns
     images, numbers = [], []
     with Raster.open(scene.path) as raster:
         reader = WindowReader(raster, detector.loader, scene.orientation)
-        for number in range(first, first + rows * columns):
+        for number in range(first, first + rows * plan.columns):
             image = reader.read(plan[number].window)
             if image is not None:
                 images.append(image)
@@ -151,17 +150,8 @@ def _predict_whole(record: SceneRecord, path: str, turns: SceneTurns, words: Seq
     """Have the command predict the scene, and watch its memory."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, 'output.log')
-        places = ['--out', str(Path(folder, 'found')), '--size', str(turns.size)]
-        command = [
-            *COMMAND,
-            'predict',
-            *words,
-            *places,
-            '--overlap',
-            str(turns.overlap),
-            '--',
-            path,
-        ]
+        command = [*COMMAND, 'predict', *words, '--out', str(Path(folder, 'found'))]
+        command += ['--size', str(turns.size), '--overlap', str(turns.overlap), '--', path]
         start = time.perf_counter()
         with log.open('wb') as output:
             process = subprocess.Popen(
